@@ -1,0 +1,107 @@
+package vrrp
+
+// A sync group is a set of instances that are master together or not at all,
+// because one without the others is of no use: the inner and the outer address
+// of a director that routes, or IPv4 and IPv6 of one service.
+//
+//   - One that cannot take part (Unfit) keeps all others out.
+//   - A group takes over when all of its members want to, as their own timers
+//     tell them. While one of them still hears a master that is in order, the
+//     group there is whole, and taking a part of it would split it.
+//   - Members whose group is master already join it when they want to.
+//   - When one stops being master, the others hand over: priority 0, and the
+//     addresses stay until the next master is there.
+
+// GroupOrder is what a member has to do now.
+type GroupOrder uint8
+
+const (
+	GroupNone GroupOrder = iota
+	// GroupLead: take over, as the member wants to.
+	GroupLead
+	// GroupYield: hand over in order.
+	GroupYield
+)
+
+// Member is what the decision on a group has to know of one instance.
+type Member struct {
+	State State
+	Wants bool // to take over; Machine.Wants
+	Unfit bool // Machine.Unfit
+	Left  bool // it has stopped being master since the last decision
+
+	// The decision.
+	Fault bool // another one is unfit
+	Order GroupOrder
+}
+
+// DecideGroup fills in Fault and Order of the members of one group.
+func DecideGroup(members []Member) {
+	unfit, masters, wanting, left := 0, 0, 0, false
+	for i := range members {
+		m := &members[i]
+		if m.Unfit {
+			unfit++
+		}
+		switch {
+		case m.State == Master:
+			masters++
+		case m.State == Backup && m.Wants:
+			wanting++
+		}
+		left = left || m.Left
+	}
+	for i := range members {
+		m := &members[i]
+		m.Fault, m.Order = unfit > 1 || unfit == 1 && !m.Unfit, GroupNone
+		switch {
+		case unfit > 0:
+		case left && m.State == Master:
+			m.Order = GroupYield
+		case left:
+		case m.State == Backup && m.Wants && (masters > 0 || wanting == len(members)):
+			m.Order = GroupLead
+		}
+	}
+}
+
+// Wants tells that a member of a sync group would be master now if it were alone.
+func (m *Machine) Wants() bool { return m.state == Backup && m.wants }
+
+// Unfit tells that something of its own keeps the instance out of the election.
+func (m *Machine) Unfit() bool {
+	if m.state != Init && m.state != Fault {
+		return false
+	}
+	switch m.last {
+	case CauseInterfaceDown, CauseNoSource, CauseStartDelay, CauseTrack, CauseAddresses:
+		return true
+	default:
+		return false
+	}
+}
+
+// group takes the decision on the group.
+func (m *Machine) group(now Time, fault bool, o GroupOrder) {
+	if !m.cfg.Grouped {
+		return
+	}
+	if fault != m.groupFault {
+		m.groupFault = fault
+		switch m.state {
+		case Init, Fault:
+			m.settle(now)
+		case Backup:
+			m.transition(Fault, CauseGroup, false)
+		case Master:
+			m.release(now, CauseGroup, true)
+		case Releasing:
+		}
+	}
+	switch {
+	case o == GroupLead && m.Wants():
+		m.takeOver(now, m.wantDelay)
+	case o == GroupYield && m.state == Master:
+		m.release(now, CauseGroup, true)
+	}
+}

@@ -1,0 +1,222 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// twins are two nodes with two segments, a and b, and one group on each node.
+type twins struct {
+	t     *testing.T
+	now   Time
+	nodes [2][2]*Machine // by node and segment
+	left  [2][2]bool
+	cut   [2]bool // segments
+	adv   []sentAdv
+	log   []string
+}
+
+type sentAdv struct {
+	node, seg int
+	priority  uint8
+	interval  time.Duration
+}
+
+func newTwins(t *testing.T) *twins {
+	w := &twins{t: t, now: start}
+	for n := range 2 {
+		for s := range 2 {
+			c := testConfig()
+			c.Priority = []uint8{150, 100}[n]
+			c.VRID = uint8(s + 1)
+			c.Grouped = true
+			w.nodes[n][s] = NewMachine(c)
+		}
+	}
+	for n := range 2 {
+		for s := range 2 {
+			w.step(n, s, Event{Kind: EventPosture, Ready: true})
+			w.step(n, s, Event{Kind: EventInterface, Up: true, Source: w.source(n)})
+		}
+	}
+	return w
+}
+
+func (w *twins) source(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + n)}) }
+
+// step feeds one machine; addresses are held at once, and the groups decide.
+func (w *twins) step(n, s int, e Event) {
+	m := w.nodes[n][s]
+	hold := false
+	for _, a := range m.Step(w.now, e) {
+		switch a.Kind {
+		case ActionSend:
+			w.adv = append(w.adv, sentAdv{n, s, a.Priority, a.Interval})
+		case ActionHold:
+			hold = true
+		case ActionTransition:
+			w.left[n][s] = w.left[n][s] || a.From == Master && a.To != Master
+			w.log = append(w.log, fmt.Sprintf("%v %d%c %v", w.now.Sub(start), n+1, 'a'+s, a))
+		case ActionDrop, ActionAnnounce, ActionCount:
+		}
+	}
+	if hold {
+		w.step(n, s, Event{Kind: EventAddresses, Addresses: AddressesHeld})
+	}
+}
+
+// settle has the groups decide and delivers what was sent, until nothing moves.
+func (w *twins) settle() {
+	for range 20 {
+		for n := range 2 {
+			members := make([]Member, 2)
+			for s, m := range w.nodes[n] {
+				members[s] = Member{State: m.State(), Wants: m.Wants(), Unfit: m.Unfit(), Left: w.left[n][s]}
+				w.left[n][s] = false
+			}
+			DecideGroup(members)
+			for s := range members {
+				w.step(n, s, Event{Kind: EventGroup, Fault: members[s].Fault, Group: members[s].Order})
+			}
+		}
+		adv := w.adv
+		w.adv = nil
+		for _, a := range adv {
+			if w.cut[a.seg] || !w.nodes[a.node][a.seg].up || !w.nodes[1-a.node][a.seg].up {
+				continue
+			}
+			w.step(1-a.node, a.seg, Event{Kind: EventAdvertisement, Source: w.source(a.node),
+				Advertisement: &Advertisement{Version: V3, VRID: uint8(a.seg + 1), Priority: a.priority, Interval: a.interval}})
+		}
+	}
+}
+
+func (w *twins) run(d time.Duration) {
+	w.settle()
+	for end := w.now.Add(d); ; {
+		next := end
+		for n := range 2 {
+			for s := range 2 {
+				if at, ok := w.nodes[n][s].Deadline(); ok && at < next {
+					next = at
+				}
+			}
+		}
+		if next < w.now {
+			next = w.now
+		}
+		if next >= end {
+			w.now = end
+			return
+		}
+		before := w.now
+		w.now = next
+		for n := range 2 {
+			for s := range 2 {
+				if at, ok := w.nodes[n][s].Deadline(); ok && at <= w.now {
+					w.step(n, s, Event{Kind: EventTimer})
+				}
+			}
+		}
+		w.settle()
+		if w.now == before {
+			w.now++ // no machine may ask for the same moment for ever
+		}
+		if len(w.log) > 1000 {
+			w.t.Fatalf("no end of it: %q", w.log[990:])
+		}
+	}
+}
+
+func (w *twins) expect(what string, want ...State) {
+	w.t.Helper()
+	got := []State{w.nodes[0][0].State(), w.nodes[0][1].State(), w.nodes[1][0].State(), w.nodes[1][1].State()}
+	for i := range want {
+		if got[i] != want[i] {
+			w.t.Fatalf("%s: 1a 1b 2a 2b are %v, want %v\n%q", what, got, want, w.log)
+		}
+	}
+}
+
+func TestGroupMovesAsOne(t *testing.T) {
+	w := newTwins(t)
+	w.run(5 * time.Second)
+	w.expect("at the start", Master, Master, Backup, Backup)
+
+	w.step(0, 0, Event{Kind: EventInterface})
+	w.run(5 * time.Second)
+	w.expect("1a lost its link", Init, Fault, Master, Master)
+
+	w.step(0, 0, Event{Kind: EventInterface, Up: true, Source: w.source(0)})
+	w.run(10 * time.Second)
+	w.expect("1a is back", Master, Master, Backup, Backup)
+
+	w.step(0, 1, Event{Kind: EventPosture, Ready: true, Fault: true})
+	w.run(5 * time.Second)
+	w.expect("1b is at fault", Fault, Fault, Master, Master)
+	w.step(0, 1, Event{Kind: EventPosture, Ready: true})
+	w.run(10 * time.Second)
+	w.expect("1b is well", Master, Master, Backup, Backup)
+
+	w.step(0, 0, Event{Kind: EventRelease})
+	w.run(5 * time.Second)
+	w.expect("failover of 1a", Backup, Backup, Master, Master)
+}
+
+// A segment that carries nothing is no reason to tear the group apart.
+func TestGroupStaysWholeWhenOneSegmentIsSilent(t *testing.T) {
+	w := newTwins(t)
+	w.run(5 * time.Second)
+	w.cut[0] = true
+	w.run(20 * time.Second)
+	w.expect("segment a is cut", Master, Master, Backup, Backup)
+	if !w.nodes[1][0].Wants() {
+		t.Error("2a does not want to be master")
+	}
+	w.cut[1] = true
+	w.run(10 * time.Second)
+	w.expect("both are cut", Master, Master, Master, Master)
+	w.cut[1] = false
+	w.run(10 * time.Second)
+	// 2b yields to 1b, and with it 2a, which heard nobody.
+	w.expect("b is healed", Master, Master, Backup, Backup)
+}
+
+func TestOwnerInAGroupWaitsForTheOthers(t *testing.T) {
+	w := newTwins(t)
+	w.run(5 * time.Second)
+	c := testConfig()
+	c.Priority, c.Grouped = 255, true
+	w.step(1, 0, Event{Kind: EventReconfigure, Config: &c})
+	w.run(5 * time.Second)
+	w.expect("2a is owner", Master, Master, Backup, Backup)
+	c.VRID = 2
+	w.step(1, 1, Event{Kind: EventReconfigure, Config: &c})
+	w.run(10 * time.Second)
+	w.expect("2 owns both", Backup, Backup, Master, Master)
+}
+
+func TestDecideGroup(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   []Member
+		want []Member // Fault and Order
+	}{
+		{"one is unfit", []Member{{State: Init, Unfit: true}, {State: Master}}, []Member{{}, {Fault: true}}},
+		{"two are unfit", []Member{{State: Init, Unfit: true}, {State: Fault, Unfit: true}, {State: Backup, Wants: true}}, []Member{{Fault: true}, {Fault: true}, {Fault: true}}},
+		{"all want", []Member{{State: Backup, Wants: true}, {State: Backup, Wants: true}}, []Member{{Order: GroupLead}, {Order: GroupLead}}},
+		{"one does not", []Member{{State: Backup, Wants: true}, {State: Backup}}, []Member{{}, {}}},
+		{"a new one joins", []Member{{State: Master}, {State: Backup, Wants: true}, {State: Backup}}, []Member{{}, {Order: GroupLead}, {}}},
+		{"one left", []Member{{State: Backup, Left: true}, {State: Master}, {State: Backup, Wants: true}}, []Member{{}, {Order: GroupYield}, {}}},
+		{"nothing to do", []Member{{State: Master}, {State: Master}}, []Member{{}, {}}},
+	} {
+		DecideGroup(c.in)
+		for i := range c.in {
+			if c.in[i].Fault != c.want[i].Fault || c.in[i].Order != c.want[i].Order {
+				t.Errorf("%s: member %d got %+v, want %+v", c.name, i, c.in[i], c.want[i])
+			}
+		}
+	}
+}

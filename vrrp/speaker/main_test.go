@@ -1,0 +1,149 @@
+package speaker_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"lvs-ha/internal/vip"
+	"lvs-ha/vrrp"
+	"lvs-ha/vrrp/link"
+	"lvs-ha/vrrp/speaker"
+)
+
+const (
+	inNamespace = "LVSHA_TEST_NAMESPACE"
+	asNode      = "LVSHA_TEST_NODE"
+)
+
+// TestMain runs the tests in a network namespace of their own, so that every
+// thread is in it and whatever tests leave behind goes with it. Nodes of a test
+// are this binary again, each in one more namespace.
+func TestMain(m *testing.M) {
+	switch os.Getenv(asNode) {
+	case "speaker":
+		nodeSpeaker()
+	case "exec":
+		nodeExec()
+	}
+	if os.Getenv(inNamespace) == "" {
+		if code, ok := again(); ok {
+			os.Exit(code)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// again runs this binary in a new namespace; false if that is not possible.
+func again() (int, bool) {
+	probe := exec.Command("/proc/self/exe", "-test.run=^$")
+	probe.Env = append(os.Environ(), inNamespace+"=probe")
+	probe.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if err := probe.Run(); err != nil {
+		os.Setenv(inNamespace, "no: "+err.Error())
+		return 0, false
+	}
+	// The nodes mostly wait: more of them than CPUs may do so side by side.
+	cmd := exec.Command("/proc/self/exe", append([]string{"-test.parallel=5"}, os.Args[1:]...)...)
+	cmd.Env = append(os.Environ(), inNamespace+"=yes")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	signal.Ignore(os.Interrupt)
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.ExitCode(), true
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		return 1, true
+	}
+	return 0, true
+}
+
+// needNamespace skips a test that needs the namespace, loudly, or fails it
+// where LVSHA_REQUIRE says that there must be one.
+func needNamespace(t *testing.T) {
+	t.Helper()
+	if os.Getenv(inNamespace) == "yes" {
+		return
+	}
+	for _, r := range strings.Split(os.Getenv("LVSHA_REQUIRE"), ",") {
+		if r == "netns" {
+			t.Fatalf("no network namespace: %s", os.Getenv(inNamespace))
+		}
+	}
+	t.Skipf("needs a network namespace: %s", os.Getenv(inNamespace))
+}
+
+// nodeSpeaker is a speaker that a director talks to over descriptor 3.
+func nodeSpeaker() {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	fatal := func(err error) {
+		log.Error("node failed", "err", err)
+		os.Exit(3)
+	}
+	m, err := vip.NewMonitor(log)
+	if err != nil {
+		fatal(err)
+	}
+	inherited := os.NewFile(3, "link")
+	conn, err := net.FileConn(inherited)
+	if err != nil {
+		fatal(err)
+	}
+	var server *link.Server
+	s := speaker.New(speaker.Options{
+		Journal: os.Getenv("SPEAKER_JOURNAL"), Renewed: func(in vrrp.Instance) bool { return m.Renewed(holderConfig(in)) },
+		Addresses: addresses{m, log}, Log: log, OnTransition: func(t link.Transition) { server.Transition(t) },
+	})
+	server = link.NewServer(s, link.ServerOptions{})
+	ctx := context.Background()
+	go func() { _ = m.Run(ctx) }()
+	go func() { _ = server.Serve(ctx, conn) }()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGUSR1)
+	go func() {
+		// As if it had been killed and started again: nothing is left but the
+		// namespace and the link.
+		<-again
+		runtime.KeepAlive(inherited) // open until here, and for the next one
+		fatal(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	}()
+	log.Debug("the node is there")
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	go func() {
+		<-signals
+		limit, cancel := context.WithTimeout(ctx, 8*time.Second)
+		defer cancel()
+		if err := s.Stop(limit); err != nil {
+			fatal(err)
+		}
+	}()
+	if err := s.Run(ctx); err != nil {
+		fatal(err)
+	}
+	os.Exit(0)
+}
+
+// nodeExec waits for a line on standard input and becomes another program.
+func nodeExec() {
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	err := syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(3)
+}

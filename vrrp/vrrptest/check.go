@@ -1,0 +1,336 @@
+package vrrptest
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"lvs-ha/vrrp"
+)
+
+// check looks at one step.
+type check struct {
+	n        *Node
+	before   vrrp.State
+	priority uint8 // before the step
+	offering bool  // before the step
+	event    vrrp.Event
+}
+
+// holdWithin is how soon the addresses of an advertising master are on its link.
+const holdWithin = workerSlowest + time.Millisecond
+
+func (c check) actions(actions []vrrp.Action) {
+	n, s := c.n, c.n.seg
+	after := n.m.State()
+	at := c.before
+	sent := 0
+	for i := range actions {
+		a := &actions[i]
+		switch a.Kind {
+		case vrrp.ActionTransition:
+			if a.From != at {
+				s.violate(n, "transition from %v while in %v", a.From, at)
+			}
+			if a.To == a.From {
+				s.violate(n, "transition from %v to itself", a.From)
+			}
+			if s.settled {
+				s.violate(n, "%v after everything had settled", a)
+			}
+			at = a.To
+		case vrrp.ActionSend:
+			sent++
+			c.send(a, after, sent)
+		case vrrp.ActionAnnounce:
+			if after != vrrp.Master || !n.held {
+				s.violate(n, "announces as %v, held %t", after, n.held)
+			}
+		case vrrp.ActionHold:
+			if after != vrrp.Master {
+				s.violate(n, "holds as %v", after)
+			}
+		case vrrp.ActionDrop:
+			if after == vrrp.Master || after == vrrp.Releasing {
+				s.violate(n, "drops as %v", after)
+			}
+		case vrrp.ActionCount:
+		}
+	}
+	if at != after {
+		s.violate(n, "is %v, but told of %v", after, at)
+	}
+	if c.before == vrrp.Master && !c.offering && c.event.Kind == vrrp.EventAdvertisement && c.event.Advertisement.Priority > 0 {
+		if yields := c.better(); yields != (after == vrrp.Backup) {
+			s.violate(n, "heard %v as master with %d, yields %t", c.event, c.priority, !yields)
+		}
+	}
+	if n.m.Priority() != n.wantPriority() {
+		s.violate(n, "has priority %d, not %d", n.m.Priority(), n.wantPriority())
+	}
+}
+
+// better tells whether the advertisement beats this master: by priority, then
+// by the source address as a number in network order.
+func (c check) better() bool {
+	p := c.event.Advertisement.Priority
+	a, b := c.event.Source.As16(), c.n.Source.As16()
+	return p > c.priority || p == c.priority && bytes.Compare(a[:], b[:]) > 0
+}
+
+// wantPriority is the effective priority by its definition.
+func (n *Node) wantPriority() uint8 {
+	switch {
+	case !n.ready:
+		return 1
+	case n.Config.Priority == vrrp.OwnerPriority:
+		return vrrp.OwnerPriority
+	}
+	return uint8(min(max(int(n.Config.Priority)+n.delta, 1), 254))
+}
+
+// send judges one advertisement.
+func (c check) send(a *vrrp.Action, after vrrp.State, sent int) {
+	n, s := c.n, c.n.seg
+	lastWord := c.before == vrrp.Master && after == vrrp.Backup
+	switch {
+	case a.Priority == 0:
+		if c.before != vrrp.Master && c.before != vrrp.Releasing {
+			s.violate(n, "sends priority 0 as %v", c.before)
+		}
+	case lastWord:
+		if sent > 1 || a.Priority != c.priority {
+			s.violate(n, "last word number %d with priority %d", sent, a.Priority)
+		}
+	case after != vrrp.Master:
+		s.violate(n, "sends priority %d as %v", a.Priority, after)
+	case a.Priority != n.m.Priority():
+		s.violate(n, "sends priority %d, has %d", a.Priority, n.m.Priority())
+	case c.before == vrrp.Master && !n.held && n.orderedAt.Add(holdWithin) < s.now:
+		s.violate(n, "advertises without its addresses")
+	}
+	if c.before == vrrp.Master && after == vrrp.Master && a.Priority != 0 && !n.m.Offering() {
+		// At least once in an interval.
+		if d, ok := n.m.Deadline(); !ok || d > s.now.Add(n.Config.Interval) {
+			s.violate(n, "plans its next advertisement later than its interval")
+		}
+	}
+}
+
+// watch looks at the whole segment before each moment.
+func (s *Segment) watch() {
+	masters := 0
+	for _, n := range s.nodes {
+		if n.m == nil {
+			continue
+		}
+		switch n.m.State() {
+		case vrrp.Master:
+			masters++
+		case vrrp.Backup:
+			if n.oracle.latest != 0 && n.oracle.latest < s.now && n.stalledUntil == 0 {
+				s.violate(n, "has not taken over, %v late", s.now.Sub(n.oracle.latest))
+			}
+		}
+	}
+	if masters > 1 {
+		s.watchMasters()
+	} else if s.dual {
+		s.dual = false
+		s.dualSince = [MaxNodes][MaxNodes]vrrp.Time{}
+	}
+}
+
+// watchMasters: two masters that hear each other are one within an interval.
+func (s *Segment) watchMasters() {
+	s.dual = true
+	for i, a := range s.nodes {
+		for j, b := range s.nodes[:i] {
+			if !a.master() || !b.master() || a.stalled() || b.stalled() || !s.mutual(i, j) || s.loss > 0 || s.delay > 0 || s.unheard(a, b) {
+				s.dualSince[i][j] = 0
+				continue
+			}
+			since := &s.dualSince[i][j]
+			if *since == 0 || *since < s.disturbed {
+				*since = s.now
+			}
+			if bound := max(a.Config.Interval, b.Config.Interval) + 5*time.Millisecond; s.now > since.Add(bound) {
+				s.violate(a, "two masters for %v, with %s", bound, b.Name)
+			}
+		}
+	}
+}
+
+// unheard: v2 with different intervals, which reject each other.
+func (s *Segment) unheard(a, b *Node) bool {
+	return a.Config.Version == vrrp.V2 && a.Config.Interval != b.Config.Interval
+}
+
+type promiseKind uint8
+
+const (
+	promiseSuccessor promiseKind = iota // priority 0 was sent: somebody else is master
+	promiseAnnounce                     // node won: it has announced since
+	promiseSettled                      // everything has converged
+)
+
+// promise is something that must hold later, if nothing disturbs until then.
+type promise struct {
+	kind promiseKind
+	node int
+	made vrrp.Time
+}
+
+func (s *Segment) promise(p promise, at vrrp.Time) {
+	p.made = s.now
+	s.promises = append(s.promises, p)
+	s.queue.add(at, atRecheck, p.node).gen = uint32(len(s.promises) - 1)
+}
+
+// promiseSuccessor: a backup that heard n as its master takes over within its skew.
+func (s *Segment) promiseSuccessor(n *Node) {
+	if s.loss > 0 || s.delay > 0 || n.m.Reason() == vrrp.CauseOffer {
+		return
+	}
+	soonest := time.Duration(-1)
+	for _, b := range s.nodes {
+		if b != n && b.state() == vrrp.Master {
+			return // there is one already
+		}
+		if b.broken {
+			return
+		}
+		if b == n || !b.listening() || b.m.State() != vrrp.Backup || !s.mutual(n.id, b.id) || b.oracle.from != n.id {
+			continue
+		}
+		// What n sent just before may still be under way, with a new interval.
+		d := skew(b.Config.Version, b.m.Priority(), max(b.oracle.interval, n.Config.Interval))
+		if soonest < 0 || d < soonest {
+			soonest = d
+		}
+	}
+	if soonest >= 0 {
+		s.promise(promise{kind: promiseSuccessor, node: n.id}, s.now.Add(soonest+2*delayMost+margin))
+	}
+}
+
+// demoted: n yields to the sender of e, who has to announce again.
+func (s *Segment) demoted(n *Node, e vrrp.Event) {
+	if s.loss > 0 || s.delay > 0 {
+		return
+	}
+	for _, w := range s.nodes {
+		if w.Source == e.Source && w.master() && w.listening() && s.mutual(n.id, w.id) && !s.unheard(n, w) {
+			s.promise(promise{kind: promiseAnnounce, node: w.id}, s.now.Add(time.Second+2*workerSlowest+2*delayMost+margin))
+		}
+	}
+}
+
+func (s *Segment) recheck(p *promise) {
+	n := s.nodes[p.node]
+	switch p.kind {
+	case promiseSuccessor:
+		if !s.clean(p.made) {
+			return
+		}
+		for _, b := range s.nodes {
+			if b != n && b.master() {
+				return
+			}
+		}
+		s.violate(n, "sent priority 0 at %v and nobody took over within the skew", p.made.Sub(epoch))
+	case promiseAnnounce:
+		if s.clean(p.made) && n.master() && n.announcedAt < p.made {
+			s.violate(n, "has won against a master at %v and did not announce again", p.made.Sub(epoch))
+		}
+	case promiseSettled:
+		s.judge()
+	}
+}
+
+// Bound after the last fault: three times the slowest interval, one skew, and
+// the configured delays.
+func (s *Segment) Bound() time.Duration {
+	var slowest, delays time.Duration
+	for _, n := range s.nodes {
+		slowest = max(slowest, n.Config.Interval)
+		delays = max(delays, n.Config.PreemptDelay+n.Config.StartDelay+n.ReadyAfter)
+	}
+	return 3*slowest + max(slowest, time.Second) + delays + 20*time.Millisecond
+}
+
+// ExpectSettled lets the segment be judged when it must have converged, and
+// gives that moment.
+func (s *Segment) ExpectSettled() time.Duration {
+	at := s.lastFault.Add(s.Bound())
+	s.promise(promise{kind: promiseSettled}, at)
+	return at.Sub(epoch)
+}
+
+// judge: one right master in each connected part, and nobody else holds anything.
+func (s *Segment) judge() {
+	again := s.lastFault
+	for _, n := range s.nodes {
+		// A node whose addresses failed tries again after a pause of its own.
+		if n.m != nil && n.state() == vrrp.Fault && !n.fault {
+			if d, ok := n.m.Deadline(); ok {
+				again = max(again, d)
+			}
+		}
+	}
+	if again = again.Add(s.Bound()); again > s.now {
+		s.promise(promise{kind: promiseSettled}, again)
+		return
+	}
+	s.settled = true
+	var seen [MaxNodes]bool
+	for i := range s.nodes {
+		if seen[i] {
+			continue
+		}
+		var master *Node
+		var able []*Node
+		for j, n := range s.nodes {
+			if j != i && !s.mutual(i, j) {
+				continue
+			}
+			seen[j] = true
+			if n.m == nil || !n.linkUp {
+				continue
+			}
+			if n.state() == vrrp.Master {
+				if master != nil {
+					s.violate(n, "is a second master beside %s", master.Name)
+				}
+				master = n
+			} else if n.held {
+				s.violate(n, "holds the addresses as %v", n.state())
+			}
+			if !n.fault {
+				able = append(able, n)
+			}
+		}
+		if master == nil {
+			if len(able) > 0 {
+				s.violate(able[0], "there is no master (%s)", s.states())
+			}
+			continue
+		}
+		if !master.held {
+			s.violate(master, "is master without the addresses")
+		}
+		for _, n := range able {
+			if n.m.Priority() > master.m.Priority() && n.oracle.preempts(n) {
+				s.violate(master, "is master with priority %d, but %s has %d", master.m.Priority(), n.Name, n.m.Priority())
+			}
+		}
+	}
+}
+
+func (s *Segment) states() string {
+	out := ""
+	for _, n := range s.nodes {
+		out += fmt.Sprintf(" %s=%v", n.Name, n.state())
+	}
+	return out[1:]
+}

@@ -1,0 +1,67 @@
+package vrrptest
+
+import (
+	"flag"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	histories = flag.Uint64("lvsha.histories", 0, "run this many histories; 0: what a few seconds allow")
+	firstSeed = flag.Uint64("lvsha.first", 1, "seed of the first history")
+	oneSeed   = flag.Uint64("lvsha.seed", 0, "replay the history of this seed and print its transcript")
+)
+
+// slice is how long the histories of a normal run take, on all cores.
+const slice = 5 * time.Second
+
+func TestHistories(t *testing.T) {
+	if *oneSeed != 0 {
+		if v := NewHistory().Run(*oneSeed, os.Stdout); v != "" {
+			t.Errorf("seed %d: %s", *oneSeed, v)
+		}
+		return
+	}
+	n := *histories
+	var stop atomic.Bool
+	if n == 0 {
+		n = 100_000
+		timer := time.AfterFunc(slice, func() { stop.Store(true) })
+		defer timer.Stop()
+	}
+	var next, done, steps, packets, faults atomic.Uint64
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			h := NewHistory()
+			for !stop.Load() {
+				i := next.Add(1) - 1
+				if i >= n {
+					break
+				}
+				seed := *firstSeed + i
+				if v := h.Run(seed, nil); v != "" {
+					t.Errorf("seed %d: %s\n\treplay: go test ./vrrp/vrrptest -run TestHistories -lvsha.seed=%d", seed, v, seed)
+					stop.Store(true)
+					break
+				}
+				done.Add(1)
+			}
+			steps.Add(h.Steps)
+			packets.Add(h.Packets)
+			faults.Add(h.Faults)
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	t.Logf("%d histories (seeds from %d) with %d faults, %d packets, %d steps in %v: %.0f a minute",
+		done.Load(), *firstSeed, faults.Load(), packets.Load(), steps.Load(), took.Round(time.Millisecond), float64(done.Load())/took.Minutes())
+	if done.Load() == 0 {
+		t.Error("no history was run")
+	}
+}

@@ -1,0 +1,121 @@
+package vrrptest
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mutations are rules broken on purpose. Each must be caught by the histories:
+// an invariant that nothing can break proves nothing.
+var mutations = []struct {
+	name string
+	file string // relative to this folder
+	old  string // occurs once
+	new  string
+	slow bool // only with -lvsha.histories
+}{
+	{name: "tie-break", file: "../machine_master.go",
+		old: "p == m.priority && order > 0:", new: "p == m.priority && order < 0:"},
+	{name: "skew", file: "../priority.go",
+		old: "return time.Duration(256-int64(priority)) * master / 256", new: "return master / 256"},
+	{name: "rejected packet touches timer", file: "node.go",
+		old: "	if p.flaw == flawNone && !n.reloaded() {",
+		new: "	n.step(vrrp.Event{Kind: vrrp.EventAdvertisement, Advertisement: &n.adv, Source: h.Src})\n	if p.flaw == flawNone && !n.reloaded() {"},
+	{name: "preempt", file: "../machine_backup.go",
+		old: "(m.owner() || m.cfg.Preempt)", new: "true"},
+	{name: "last word", file: "../machine_master.go",
+		old: "	m.send(m.priority, m.masterInterval)\n", new: ""},
+
+	{name: "any TTL", file: "../validate.go", slow: true,
+		old: "if h.TTL != 255 {", new: "if h.TTL == 0 {"},
+	{name: "priority 0 ignored", file: "../machine_backup.go", slow: true,
+		old: "		m.downAt = min(m.downAt, now.Add(Skew(m.cfg.Version, m.priority, m.masterInterval)))\n", new: ""},
+	{name: "break before make", file: "../machine_master.go", slow: true,
+		old: "return now.Add(min(m.longestSkew()+releaseSlack, releaseMost))", new: "return now"},
+	{name: "interval not adopted", file: "../machine_backup.go", slow: true,
+		old: "m.masterInterval = a.Interval", new: "_ = a.Interval"},
+	{name: "losing advertisement unanswered", file: "../machine_master.go", slow: true,
+		old: "		m.answer(now)\n		m.reannounce(now)\n", new: ""},
+	{name: "announcements before the addresses", file: "../machine_master.go", slow: true,
+		old: "	if !m.held {\n		m.announce = true\n		return\n	}\n", new: ""},
+	{name: "preempt delay ignored", file: "../machine_backup.go", slow: true,
+		old: "m.cfg.PreemptDelay <= 0 || m.owner()", new: "true"},
+	{name: "failover does not suppress", file: "../machine_backup.go", slow: true,
+		old: "	return m.suppressed\n", new: "	return false\n"},
+	{name: "not ready keeps its priority", file: "../machine.go", slow: true,
+		old: "	if !m.ready {\n		return 1\n	}\n", new: ""},
+	{name: "equal is discarded", file: "../machine_backup.go", slow: true,
+		old: "a.Priority < m.priority && m.preempts(now)", new: "a.Priority <= m.priority && m.preempts(now)"},
+	{name: "lateness adds up", file: "../machine_master.go", slow: true,
+		old: "if next := planned.Add(m.cfg.Interval); next > now {", new: "if next := planned.Add(2 * m.cfg.Interval); next > now {"},
+	{name: "backup of a stalled loop does not wait", file: "../machine.go", slow: true,
+		old: "m.downAt = max(m.downAt, now.Add(m.masterInterval))", new: "m.downAt = now.Add(5 * m.masterInterval)"},
+}
+
+// caughtWithin this many histories.
+const caughtWithin = "30000"
+
+func TestMutationsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the package once for each mutation: not with -short")
+	}
+	goTool, err := exec.LookPath("go")
+	if _, statErr := os.Stat("../machine.go"); err != nil || statErr != nil {
+		if slices.Contains(strings.Split(os.Getenv("LVSHA_REQUIRE"), ","), "go") {
+			t.Fatal("no go tool, or no sources")
+		}
+		t.Skip("needs the go tool and the sources")
+	}
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			if m.slow && *histories == 0 {
+				t.Skip("only with -lvsha.histories")
+			}
+			t.Parallel()
+			dir := t.TempDir()
+			path, err := filepath.Abs(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.old); n != 1 {
+				t.Fatalf("%q occurs %d times in %s: adjust the mutation", m.old, n, m.file)
+			}
+			mutant := filepath.Join(dir, "mutant.go")
+			write(t, mutant, strings.Replace(string(source), m.old, m.new, 1))
+			overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutant}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "overlay.json"), string(overlay))
+			binary := filepath.Join(dir, "mutant.test")
+			build := exec.Command(goTool, "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, ".")
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			out, err := exec.Command(binary, "-test.run", "^TestHistories$", "-lvsha.histories", caughtWithin).CombinedOutput()
+			if err == nil {
+				t.Errorf("not caught in %s histories", caughtWithin)
+			} else if !strings.Contains(string(out), "replay:") {
+				t.Errorf("fell over instead of being caught: %v\n%s", err, out)
+			} else {
+				t.Log(strings.TrimSpace(strings.SplitN(string(out), "\n", 3)[1]))
+			}
+		})
+	}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,429 @@
+package vrrptest
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"lvs-ha/vrrp"
+)
+
+// MaxNodes on a segment.
+const MaxNodes = 8
+
+// A clean segment delays packets this much.
+const (
+	delayLeast = 50 * time.Microsecond
+	delayMost  = 300 * time.Microsecond
+)
+
+// epoch is the time at the beginning: clocks start above zero.
+const epoch = vrrp.Time(time.Second)
+
+// Flaws of packets that must be rejected.
+const (
+	flawNone uint8 = iota
+	flawTTL
+	flawChecksum
+	flawVersion
+	flawShort
+	flawCount
+	flawVRID
+	flawKinds
+)
+
+// Segment is a network with its nodes. It is made for many histories, one
+// after the other.
+type Segment struct {
+	now   vrrp.Time
+	rand  Rand
+	queue queue
+	nodes []*Node
+	ops   []Op
+	pool  []*Node
+
+	blocked [MaxNodes][MaxNodes]bool      // from, to
+	arrival [MaxNodes][MaxNodes]vrrp.Time // of the last packet
+	loss    int                           // percent
+	dup     int
+	delay   time.Duration // 0: as on a clean segment
+
+	// What the invariants need.
+	disturbed vrrp.Time // last fault, or end of one
+	lastFault vrrp.Time
+	reloaded  bool // an interval was changed
+	settled   bool // no more transitions are allowed
+	dualSince [MaxNodes][MaxNodes]vrrp.Time
+	dual      bool
+	promises  []promise
+	violation string
+	steps     int
+	packets   int
+
+	out   vrrp.Advertisement
+	cur   moment
+	log   io.Writer
+	sends bool // log regular advertisements too
+}
+
+// NewSegment without nodes.
+func NewSegment() *Segment { return &Segment{} }
+
+// Reset makes the segment as new, with other nodes.
+func (s *Segment) Reset(seed uint64, nodes []NodeConfig) {
+	for len(s.pool) < len(nodes) {
+		s.pool = append(s.pool, &Node{})
+	}
+	s.now, s.rand = epoch, Rand{seed}
+	s.queue.reset()
+	s.nodes = s.nodes[:0]
+	for i, c := range nodes {
+		n := s.pool[i]
+		*n = Node{NodeConfig: c, id: i, seg: s, linkUp: true, inbox: n.inbox[:0], adv: n.adv}
+		s.nodes = append(s.nodes, n)
+	}
+	s.blocked = [MaxNodes][MaxNodes]bool{}
+	s.dualSince = [MaxNodes][MaxNodes]vrrp.Time{}
+	s.arrival = [MaxNodes][MaxNodes]vrrp.Time{}
+	s.loss, s.dup, s.delay = 0, 0, 0
+	s.disturbed, s.lastFault, s.reloaded, s.settled, s.dual = 0, 0, false, false, false
+	s.promises = s.promises[:0]
+	s.violation, s.steps, s.packets = "", 0, 0
+	s.log, s.sends = nil, false
+}
+
+// Log writes a transcript to w from now on; with sends also each regular advertisement.
+func (s *Segment) Log(w io.Writer, sends bool) { s.log, s.sends = w, sends }
+
+// Plan lays down what will be done; once, before Run.
+func (s *Segment) Plan(ops []Op) {
+	s.ops = ops
+	for i := range ops {
+		s.queue.add(epoch.Add(ops[i].At), atOp, 0).gen = uint32(i)
+		s.lastFault = max(s.lastFault, epoch.Add(ops[i].At+ops[i].lasts()))
+	}
+}
+
+// lasts is how long an op goes on by itself.
+func (o Op) lasts() time.Duration {
+	switch o.Kind {
+	case OpStall, OpFlood:
+		return o.For
+	case OpRelease:
+		return o.For
+	default:
+		return 0
+	}
+}
+
+// Settled tells that the segment was judged, and may not move any more.
+func (s *Segment) Settled() bool { return s.settled }
+
+// Violation of an invariant, "" for none.
+func (s *Segment) Violation() string { return s.violation }
+
+func (s *Segment) violate(n *Node, format string, args ...any) {
+	if s.violation != "" {
+		return
+	}
+	s.violation = fmt.Sprintf("at %v %s: ", s.elapsed(), n.Name) + fmt.Sprintf(format, args...)
+	if s.log != nil {
+		fmt.Fprintf(s.log, "%12v      VIOLATION %s\n", s.elapsed(), s.violation)
+	}
+}
+
+func (s *Segment) elapsed() time.Duration { return s.now.Sub(epoch) }
+
+// Run until that long after the beginning, or until an invariant is broken.
+func (s *Segment) Run(until time.Duration) {
+	end := epoch.Add(until)
+	for s.violation == "" {
+		at, ok := s.queue.first()
+		if !ok {
+			at = end + 1
+		}
+		var next *Node
+		for _, n := range s.nodes {
+			if n.fire != 0 && n.fire < at {
+				at, next = n.fire, n
+			}
+		}
+		if at > end {
+			s.now = end
+			return
+		}
+		s.now = at
+		s.watch()
+		if next != nil {
+			if next.stalledUntil != 0 {
+				next.wake()
+			} else {
+				next.tick()
+			}
+			continue
+		}
+		s.queue.pop(&s.cur)
+		s.happen(&s.cur)
+	}
+}
+
+func (s *Segment) happen(m *moment) {
+	n := s.nodes[m.node]
+	switch m.kind {
+	case atPacket:
+		n.arrive(m)
+	case atWorker:
+		n.worked(m.gen)
+	case atExpiry:
+		if m.gen == n.gen && (n.m == nil || n.stalled()) {
+			n.held = false
+		} else if n.m == nil && m.gen+1 == n.gen { // crash counts up after expireLater
+			n.held = false
+		}
+	case atRenewals:
+		if n.m != nil && n.broken && n.held && !n.stalled() {
+			n.step(vrrp.Event{Kind: vrrp.EventAddresses, Addresses: vrrp.AddressesFailed})
+		}
+	case atReady:
+		if n.m == nil || m.gen != n.life {
+			return
+		}
+		if n.stalled() {
+			s.queue.add(n.stalledUntil.Add(time.Millisecond), atReady, n.id).gen = m.gen
+			return
+		}
+		s.disturbed = max(s.disturbed, s.now)
+		n.ready = true
+		n.posture()
+	case atRecheck:
+		s.recheck(&s.promises[m.gen])
+	case atOp:
+		o := &s.ops[m.gen]
+		if n := s.nodes[o.Node]; n.stalled() && o.needsProcess() {
+			s.queue.add(n.stalledUntil.Add(time.Millisecond), atOp, 0).gen = m.gen // it will notice then
+			return
+		}
+		s.do(o)
+	}
+}
+
+// conn: packets pass from a to b, as far as partitions go.
+func (s *Segment) conn(a, b int) bool {
+	return !s.blocked[a][b] && s.nodes[a].linkUp && s.nodes[b].linkUp
+}
+
+func (s *Segment) mutual(a, b int) bool { return s.conn(a, b) && s.conn(b, a) }
+
+// clean: nothing has disturbed the segment since t.
+func (s *Segment) clean(since vrrp.Time) bool {
+	return s.loss == 0 && s.delay == 0 && s.disturbed <= since
+}
+
+func (s *Segment) transmit(n *Node, a *vrrp.Action) {
+	c := &n.Config
+	s.out = vrrp.Advertisement{
+		Version: c.Version, VRID: c.VRID, Priority: a.Priority, Interval: a.Interval,
+		AuthType: c.Auth.Type, AuthData: c.Auth.Data, Addresses: c.Addresses,
+	}
+	var buf [maxPacket]byte
+	b := buf[:0]
+	group := c.Mode == vrrp.Multicast
+	if group {
+		b = s.out.Append(b, c.Checksum, n.Source, c.Family.Group())
+	}
+	if !n.linkUp {
+		return
+	}
+	for j, to := range s.nodes {
+		if j == n.id {
+			continue
+		}
+		if !group {
+			b = s.out.Append(buf[:0], c.Checksum, n.Source, to.Source)
+		}
+		s.carry(n.id, j, b, group, flawNone)
+	}
+}
+
+func (s *Segment) carry(from, to int, b []byte, group bool, flaw uint8) {
+	if s.blocked[from][to] || s.loss > 0 && s.rand.Chance(s.loss) {
+		return
+	}
+	times := 1
+	if s.dup > 0 && s.rand.Chance(s.dup) {
+		times = 2
+	}
+	for range times {
+		d := s.rand.Between(delayLeast, delayMost)
+		at := s.now.Add(d)
+		if s.delay > 0 {
+			at = at.Add(s.rand.Between(0, s.delay))
+		} else { // a clean segment keeps the order
+			at = max(at, s.arrival[from][to]+1)
+			s.arrival[from][to] = at
+		}
+		s.packets++
+		m := s.queue.add(at, atPacket, to)
+		m.from, m.group, m.flaw, m.size = uint8(from), group, flaw, uint8(len(b))
+		copy(m.data[:], b)
+	}
+}
+
+// announce: everybody on the segment hears it.
+func (s *Segment) announce(n *Node) {
+	if !n.linkUp {
+		return
+	}
+	for j := range s.nodes {
+		if j != n.id {
+			s.carry(n.id, j, nil, true, flawNone)
+		}
+	}
+}
+
+func (s *Segment) do(o *Op) {
+	if s.log != nil {
+		fmt.Fprintf(s.log, "%12v   # %s\n", s.elapsed(), o.describe(s))
+	}
+	if o.disturbs() {
+		s.disturbed = max(s.disturbed, s.now)
+		s.lastFault = max(s.lastFault, s.now.Add(o.lasts())) // it may have had to wait
+	}
+	n := s.nodes[o.Node]
+	switch o.Kind {
+	case OpStart:
+		n.start(o.Flag)
+	case OpCrash:
+		n.crash()
+	case OpStop:
+		if n.m != nil {
+			n.step(vrrp.Event{Kind: vrrp.EventStop})
+		}
+	case OpStall:
+		n.stall(o.For)
+	case OpLink:
+		n.linkUp = o.Flag
+		if n.m != nil {
+			n.iface()
+		}
+	case OpReady, OpFault, OpDelta:
+		switch o.Kind {
+		case OpReady:
+			n.ready = o.Flag
+		case OpFault:
+			n.fault = o.Flag
+		default:
+			n.delta = o.N
+		}
+		if n.m != nil {
+			n.posture()
+		}
+	case OpRelease:
+		if n.m != nil {
+			n.oracle.suppress(n, o.For)
+			n.step(vrrp.Event{Kind: vrrp.EventRelease, For: o.For})
+		}
+	case OpClaim:
+		if n.listening() {
+			n.step(vrrp.Event{Kind: vrrp.EventClaim})
+		}
+	case OpGone:
+		if n.held && n.m != nil && !n.stalled() && n.want {
+			n.held = false
+			n.step(vrrp.Event{Kind: vrrp.EventAddresses, Addresses: vrrp.AddressesGone})
+		}
+	case OpBroken:
+		n.broken = o.Flag
+		if o.Flag {
+			s.queue.add(s.now.Add(2*n.Config.Lifetime()/3), atRenewals, n.id)
+		}
+	case OpCut:
+		s.blocked[o.Node][o.Peer] = o.Flag
+	case OpGroups:
+		for i := range s.nodes {
+			for j := range s.nodes {
+				s.blocked[i][j] = o.N>>i&1 != o.N>>j&1
+			}
+		}
+	case OpHeal:
+		s.blocked = [MaxNodes][MaxNodes]bool{}
+	case OpLoss:
+		s.loss = o.N
+	case OpDup:
+		s.dup = o.N
+	case OpDelay:
+		s.disturbed = max(s.disturbed, s.now.Add(s.delay)) // what is under way may still be late
+		s.delay = o.For
+	case OpFlood:
+		s.flood(n, o.For)
+	case OpConfig:
+		if o.N != 0 {
+			n.Config.Priority = uint8(o.N)
+		}
+		if o.For != 0 {
+			n.Config.Interval, s.reloaded = o.For, true
+		}
+		if n.m != nil {
+			c := n.Config
+			n.oracle.reload(n)
+			n.step(vrrp.Event{Kind: vrrp.EventReconfigure, Config: &c})
+		}
+	}
+}
+
+// flood lets packets with all kinds of flaws arrive, several in an interval.
+func (s *Segment) flood(n *Node, d time.Duration) {
+	gap := max(n.Config.Interval/3, d/64)
+	c := &n.Config
+	var buf [maxPacket]byte
+	for at := time.Duration(0); at < d; at += gap {
+		from := (n.id + 1 + s.rand.N(len(s.nodes)-1)) % len(s.nodes)
+		out := vrrp.Advertisement{
+			Version: c.Version, VRID: c.VRID, Priority: uint8(s.rand.N(256)), Interval: c.Interval,
+			AuthType: c.Auth.Type, AuthData: c.Auth.Data, Addresses: c.Addresses,
+		}
+		flaw := uint8(1 + s.rand.N(int(flawKinds)-1))
+		if flaw == flawTTL && c.Mode == vrrp.Unicast {
+			flaw = flawChecksum // nobody looks at the TTL there
+		}
+		if flaw == flawVRID {
+			out.VRID ^= 1 + uint8(s.rand.N(200))
+		}
+		dst, group := c.Family.Group(), true
+		if c.Mode == vrrp.Unicast {
+			dst, group = n.Source, false
+		}
+		b := out.Append(buf[:0], c.Checksum, s.nodes[from].Source, dst)
+		switch flaw {
+		case flawChecksum:
+			b[6] ^= 1 << s.rand.N(8)
+		case flawVersion:
+			b[0] ^= 0x10
+		case flawShort:
+			b = b[:1+s.rand.N(len(b)-1)]
+		case flawCount:
+			b[3]++
+		}
+		m := s.queue.add(s.now.Add(at), atPacket, n.id)
+		m.from, m.group, m.flaw, m.size = uint8(from), group, flaw, uint8(len(b))
+		copy(m.data[:], b)
+	}
+}
+
+// logStep writes what a node did. Regular advertisements and steps without an
+// action are left out unless asked for.
+func (s *Segment) logStep(n *Node, e vrrp.Event, actions []vrrp.Action) {
+	if !s.sends && (len(actions) == 0 ||
+		e.Kind == vrrp.EventTimer && len(actions) == 1 && actions[0].Kind == vrrp.ActionSend) {
+		return
+	}
+	var b strings.Builder
+	for i, a := range actions {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(a.String())
+	}
+	fmt.Fprintf(s.log, "%12v %-3s %-46s => %s\n", s.elapsed(), n.Name, e.String(), b.String())
+}
