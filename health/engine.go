@@ -1,0 +1,300 @@
+package health
+
+import (
+	"context"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// engine is the driver of a running director. It probes by tcp, http and udp
+// itself, without a goroutine, a timer or an allocation per probe.
+//
+// Sockets of checks that run often (urgent) wake the loop as soon as
+// something happens. The others are looked at when the loop is awake anyway,
+// and soon after a start: a wake-up costs as much as a part of a probe, and
+// so thousands of checks share a few hundred wake-ups a second.
+//
+//	wait ── ppoll ──┬── urgent epoll ── sockets of urgent checks
+//	                ├── event (wake)
+//	                └── time: next start, deadline, or look at the batch
+//	collect ── epoll_wait(0) ── batch epoll ── all other sockets
+//
+// TCP sockets are used again: a connect to AF_UNSPEC resets the connection and
+// leaves the socket as new, in its epoll set, which is cheaper than closing
+// it and opening another.
+type engine struct {
+	runner
+	probers func(Spec) Prober
+	asked   atomic.Bool // wake was called and not yet noticed
+
+	urgent, batch int // epoll descriptors
+	loopback      int // listening socket of the canary, -1 for none
+	event         int // eventfd, in a poll set with urgent
+	polled        [2]unix.PollFd
+	events        []unix.EpollEvent
+	inUrgent      int  // probes under way
+	ready         bool // the urgent set has events
+	inBatch       int
+	look          int64 // when to look at the batch again
+
+	conns   []*conn // by slot; free slots are nil
+	free    []int32 // free slots
+	pools   map[poolKey]*pool
+	rush    int64    // until then looks at the batch follow one another quickly
+	hinted  []*check // whose held connection has ended
+	pending []result // of probes that ended when they started
+	buf     []byte
+	late    int64 // how late wake-ups were, summed up
+	asleep  int64 // until when the loop slept last
+}
+
+type result struct {
+	c *check
+	f *Failure
+}
+
+// A look at the batch comes this long after a start (a server nearby has
+// answered by then), and after that in steps while answers are missing: a
+// failure is noticed at most this late.
+const (
+	firstLook = 1_000_000
+	nextLook  = 2_000_000
+)
+
+// urgentTick: checks whose instants are rounded less than this wake the loop.
+const urgentTick = 1_000_000
+
+func openDriver(ctx context.Context, clk clock) (driver, error) {
+	return newEngine(ctx, clk, proberFor)
+}
+
+func newEngine(ctx context.Context, clk clock, probers func(Spec) Prober) (*engine, error) {
+	e := &engine{probers: probers, urgent: -1, batch: -1, event: -1, loopback: -1, pools: map[poolKey]*pool{},
+		events: make([]unix.EpollEvent, 256), buf: make([]byte, 16<<10)}
+	e.runner.ctx, e.runner.clock, e.runner.wake = ctx, clk, e.wake
+	var err error
+	if e.urgent, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
+		if e.batch, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
+			e.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		}
+	}
+	if err != nil {
+		e.closeAll()
+		return nil, err
+	}
+	e.polled = [2]unix.PollFd{{Fd: int32(e.urgent), Events: unix.POLLIN}, {Fd: int32(e.event), Events: unix.POLLIN}}
+	return e, nil
+}
+
+func (e *engine) until(at int64) int64 {
+	if e.inBatch > 0 && (at == 0 || e.look < at) {
+		return e.look
+	}
+	return at
+}
+
+func (e *engine) wait(at int64) {
+	var ts *unix.Timespec
+	var limit unix.Timespec
+	e.asleep = at
+	if at != 0 {
+		left := at - e.clock.now()
+		if left <= 0 {
+			return
+		}
+		limit = unix.NsecToTimespec(left)
+		ts = &limit
+	}
+	e.polled[0].Revents, e.polled[1].Revents = 0, 0
+	n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&e.polled)), 2, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
+	runtime.KeepAlive(ts)
+	if errno != 0 || n == 0 {
+		return
+	}
+	e.ready = e.polled[0].Revents != 0
+	if e.polled[1].Revents != 0 {
+		var b [8]byte
+		_, _ = read(e.event, b[:])
+		e.asked.Store(false) // after the read, or a wake-up in between is lost
+	}
+}
+
+func (e *engine) wake() {
+	if e.asked.Swap(true) {
+		return // the loop has one to notice
+	}
+	one := [8]byte{1}
+	_, _ = unix.Write(e.event, one[:])
+}
+
+func (e *engine) collect(now int64, done func(*check, *Failure)) {
+	if e.asleep != 0 && now > e.asleep {
+		e.late += now - e.asleep
+		e.asleep = 0
+	}
+	e.runner.collect(done)
+	for i, r := range e.pending {
+		e.pending[i] = result{}
+		done(r.c, r.f)
+	}
+	e.pending = e.pending[:0]
+	if e.inUrgent > 0 || e.ready {
+		e.ready = false
+		e.reap(e.urgent, now, done)
+	}
+	if e.inBatch > 0 {
+		e.reap(e.batch, now, done)
+		if now >= e.look {
+			e.look = now + nextLook
+			if now < e.rush {
+				e.look = now + rushLook
+			}
+		}
+	}
+}
+
+func (e *engine) reap(ep int, now int64, done func(*check, *Failure)) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
+		if errno != 0 {
+			return
+		}
+		for i := range e.events[:n] {
+			ev := &e.events[i]
+			cn := e.conns[ev.Fd]
+			if cn != nil && cn.held != nil && cn.generation == ev.Pad {
+				e.heldEvent(cn, ev.Events, now)
+				continue
+			}
+			// A socket at rest reports that it has no connection; one that was
+			// closed may be heard of once more through a child that is about to exec.
+			if cn == nil || cn.c == nil || cn.generation != ev.Pad {
+				continue
+			}
+			if f, over := e.advance(cn, ev.Events); over {
+				done(e.ended(cn), f)
+			}
+		}
+		// A connection that was taken away makes its socket ready once more; in the
+		// urgent set that would end the next wait at once.
+		if n == 0 || int(n) < len(e.events) && ep != e.urgent {
+			return
+		}
+	}
+}
+
+func (e *engine) start(c *check, now int64) {
+	p := c.prep
+	if p == nil {
+		var f *Failure
+		if p, f = e.prepare(c); f != nil {
+			e.pending = append(e.pending, result{c, f})
+			return
+		}
+		c.prep = p
+	}
+	if p.prober != nil {
+		e.runner.start(c, p.prober, now)
+		return
+	}
+	cn, f := e.open(p)
+	if f != nil {
+		e.pending = append(e.pending, result{c, f})
+		return
+	}
+	cn.c, cn.late = c, e.late
+	c.run = cn
+	if p.urgent {
+		e.inUrgent++
+	} else {
+		first := now + firstLook
+		if now < e.rush {
+			first = now + rushLook
+		}
+		if e.inBatch++; e.inBatch == 1 || e.look > first {
+			e.look = first
+		}
+	}
+	if f, over := e.launch(cn); over {
+		e.pending = append(e.pending, result{e.ended(cn), f})
+	}
+}
+
+// ended takes the check off its connection.
+func (e *engine) ended(cn *conn) *check {
+	c := cn.c
+	c.run, cn.c = nil, nil
+	if cn.pool.key.urgent {
+		e.inUrgent--
+	} else {
+		e.inBatch--
+	}
+	return c
+}
+
+func (e *engine) expire(c *check, _ int64) (*Failure, bool) {
+	switch run := c.run.(type) {
+	case *task:
+		return e.runner.expire(run), false
+	case *conn:
+		f := e.overdue(run)
+		e.ended(run)
+		return f, true
+	default: // ended when it started, but has not been collected yet
+		return failLate, true
+	}
+}
+
+// canary listens on loopback. Half-open probes never complete the handshake,
+// so nothing has to be accepted.
+func (e *engine) canary() (Spec, bool) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return Spec{}, false
+	}
+	e.loopback = fd
+	local := [4]byte{127, 0, 0, 1}
+	if unix.Bind(fd, &unix.SockaddrInet4{Addr: local}) != nil || unix.Listen(fd, 16) != nil {
+		return Spec{}, false
+	}
+	sa, err := unix.Getsockname(fd)
+	in4, ok := sa.(*unix.SockaddrInet4)
+	if err != nil || !ok {
+		return Spec{}, false
+	}
+	return Spec{Type: TCP, Target: netip.AddrPortFrom(netip.AddrFrom4(local), uint16(in4.Port)), Interval: canaryInterval, Timeout: canaryTimeout, Rise: 1, Fall: 1}, true
+}
+
+func (e *engine) cancel(c *check) {
+	e.letGo(c)
+	switch run := c.run.(type) {
+	case *task:
+		run.cancel()
+	case *conn:
+		e.recycle(run)
+		e.ended(run)
+	}
+}
+
+func (e *engine) close() {
+	e.runner.close()
+	e.closeAll()
+}
+
+func (e *engine) closeAll() {
+	for _, cn := range e.conns {
+		if cn != nil && cn.fd >= 0 {
+			closeFD(cn.fd)
+		}
+	}
+	e.conns = nil
+	for _, fd := range []int{e.urgent, e.batch, e.event, e.loopback} {
+		if fd >= 0 {
+			closeFD(fd)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package health
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Source, interface and mark decide the way of a probe, of the engine's own
+// types (tcp) and of those on goroutines (agent) alike.
+func TestPathOfAProbe(t *testing.T) {
+	inNetns(t, func() {
+		must := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		must(err)
+		defer h.Close()
+		must(h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}))
+		for _, name := range []string{"lo", "v0", "v1"} {
+			l, err := h.LinkByName(name)
+			must(err)
+			must(h.LinkSetUp(l))
+		}
+		v0, err := h.LinkByName("v0")
+		must(err)
+		for name, v := range map[string]string{"mcast_solicit": "1", "retrans_time_ms": "50"} {
+			must(os.WriteFile("/proc/sys/net/ipv4/neigh/v0/"+name, []byte(v), 0o644))
+		}
+		must(h.AddrAdd(v0, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}}))
+		rule := netlink.NewRule()
+		rule.Mark, rule.Priority, rule.Type, rule.Family = 7, 100, unix.FR_ACT_PROHIBIT, unix.AF_INET
+		must(h.RuleAdd(rule))
+		from := make(chan netip.Addr, 100)
+		here := server(t, func(c *net.TCPConn) {
+			from <- c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+			c.Write([]byte("up\n"))
+			c.CloseWrite()
+			hangs(c)
+		})
+		source := netip.MustParseAddr("127.0.0.2")
+		far := netip.MustParseAddrPort("192.0.2.9:80")
+		for name, tc := range map[string]struct {
+			s    Spec
+			want Reason
+		}{
+			"as routed":               {Spec{Target: here}, ""},
+			"source":                  {Spec{Target: here, Source: source}, ""},
+			"source that is not ours": {Spec{Target: here, Source: netip.MustParseAddr("203.0.113.5")}, ReasonInternal},
+			"interface":               {Spec{Target: here, Interface: "lo"}, ""},
+			"no such interface":       {Spec{Target: here, Interface: "nosuch"}, ReasonInternal},
+			"no mark":                 {Spec{Target: far}, ReasonUnreachable},
+			"mark":                    {Spec{Target: far, Mark: 7}, ReasonInternal},
+			"mark of no rule":         {Spec{Target: here, Mark: 9}, ""},
+		} {
+			s := tc.s
+			s.Type = Agent
+			_, f := ask(t, s, 3*time.Second)
+			t.Log(name, f)
+			wantReason(t, f, tc.want, "")
+			if f == nil {
+				if got := <-from; s.Source.IsValid() && got != s.Source {
+					t.Errorf("%s: came from %v", name, got)
+				}
+			}
+			s.Type, s.TCP = TCP, full
+			e, err := newEngine(t.Context(), newClock(), proberFor) // on this thread, which is in the namespace
+			must(err)
+			s.Interval, s.Timeout = time.Second, 3*time.Second
+			c := &check{spec: s, timing: newTiming(s, "", "")}
+			e.start(c, e.clock.now())
+			var got *Failure
+			for over := false; !over; {
+				e.wait(e.until(e.clock.now() + 1e6))
+				e.collect(e.clock.now(), func(_ *check, f *Failure) { got, over = f, true })
+			}
+			e.close()
+			t.Log(name, got)
+			wantReason(t, got, tc.want, "")
+			if got == nil {
+				if a := <-from; s.Source.IsValid() && a != s.Source {
+					t.Errorf("%s: came from %v", name, a)
+				}
+			}
+		}
+	})
+}
