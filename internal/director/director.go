@@ -1,0 +1,448 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lvs-ha/conf"
+	"lvs-ha/health"
+	"lvs-ha/internal/histogram"
+	"lvs-ha/ipvsctl"
+	"lvs-ha/vrrp/link"
+)
+
+// JudgeLimit bounds the time after the start in which servers without a
+// verdict hold back readiness.
+const JudgeLimit = 10 * time.Second
+
+// Speaker is the other process, as the director needs it.
+type Speaker interface {
+	Configure(ctx context.Context, c link.Configure) error
+	SetPosture(p link.Posture)
+	Status(ctx context.Context) (*link.Status, error)
+	Notify(n link.Notify)
+}
+
+// Checks runs the probes.
+type Checks interface {
+	Apply(specs []health.Spec)
+	Statuses() map[health.Key]health.Status
+	Running() int
+	Lag() histogram.Snapshot
+	Doubt() health.Doubt
+}
+
+// Prepared is something a new configuration needs, made ready but not yet in
+// force: exactly one of Commit and Abandon is called.
+type Prepared struct {
+	Commit, Abandon func()
+}
+
+// Options wire a director to its surroundings.
+type Options struct {
+	// Load reads the configuration again; its error is complete for people.
+	Load func() (*conf.Config, error)
+	// OpenKernel opens IPVS; called when the first configuration needs it.
+	OpenKernel func() (ipvsctl.Kernel, error)
+	// Prepare readies listeners and whatever else a configuration needs; may be nil.
+	Prepare func(*conf.Config) (Prepared, error)
+	// Accepted is called with each configuration that came into force; may be nil.
+	Accepted func(*conf.Config)
+	// Removed is called from the loop with the servers that have left the
+	// kernel's table, each a DeleteServer. It must not block; may be nil.
+	Removed func([]ipvsctl.Op)
+	// Warnings tells what else is not as it should be now, for people; may be nil.
+	Warnings func() []string
+	Speaker  Speaker
+	Checks   Checks
+	StateDir string
+	Log      *slog.Logger
+	// NotifyRuns counts notify commands that have ended; may be nil.
+	NotifyRuns func() map[NotifyRun]uint64
+	// Logged counts log records of this process by level; may be nil.
+	Logged func() map[string]uint64
+}
+
+// Director decides. One goroutine (Run) owns everything below "loop".
+type Director struct {
+	o       Options
+	box     *mailbox
+	started time.Time
+	snap    atomic.Pointer[Snapshot]
+	reload  sync.Mutex // one load at a time
+	worker  atomic.Pointer[kernelWorker]
+	runCtx  context.Context
+	wg      sync.WaitGroup
+
+	// loop
+	top       *Topology
+	config    ConfigStatus
+	verdicts  map[health.Key]Verdict
+	roles     map[string]Role
+	roleSeq   uint64
+	owned     map[ipvsctl.ServiceKey]bool
+	adopting  bool
+	judged    bool
+	ready     bool
+	readySeq  uint64 // goal that has to be applied before we are ready
+	desired   Desired
+	goalSeq   uint64
+	dirty     bool          // something happened that the decision depends on
+	rest      time.Time     // no decision before, but for a role
+	stopping  bool          // the table is being removed: no more decisions
+	stopped   chan struct{} // closed by the loop when nothing is left to do; nil while we do not stop
+	records   map[ServerID]*record
+	services  map[string]*serviceRecord
+	accepted  time.Time // of the configuration in force
+	quorum    map[string]Quorum
+	admin     map[ServerID]Admin
+	returned  map[ServerID]time.Time // from maintenance
+	gone      map[ServerID]bool      // removed by an earlier director
+	pause     Pause
+	doubting  bool                     // what the probe scheduler thinks of itself
+	resumed   map[health.Key]time.Time // slow starts that went on while the director was away
+	told      *link.Posture            // as last sent
+	kernel    kernelState
+	status    *link.Status
+	statusAt  time.Time
+	stats     map[ipvsctl.ServiceKey]ipvsctl.EntryStats // last read
+	ownedSave map[ipvsctl.ServiceKey]bool               // as last saved
+}
+
+// ServerID names a server of a service, over reloads.
+type ServerID struct{ Service, Server string }
+
+// record is what is remembered of a server beside the present decision.
+type record struct {
+	health   health.State
+	advice   health.Advice
+	up, down uint64
+	since    time.Time
+}
+
+// kernelState sums up what the worker reported.
+type kernelState struct {
+	up        bool
+	err       string
+	applied   uint64 // latest goal that was applied completely
+	table     ipvsctl.Table
+	daemons   []ipvsctl.Daemon
+	ops       map[OperationResult]uint64
+	drift     map[string]uint64
+	unmanaged int
+	lastFull  time.Time
+	took      *histogram.Histogram
+}
+
+// New makes a director; it starts nothing.
+func New(o Options) *Director {
+	d := &Director{
+		o: o, box: newMailbox(), started: time.Now(),
+		verdicts: map[health.Key]Verdict{}, roles: map[string]Role{}, records: map[ServerID]*record{},
+		services: map[string]*serviceRecord{}, quorum: map[string]Quorum{}, returned: map[ServerID]time.Time{},
+		adopting: true,
+	}
+	d.kernel.ops = map[OperationResult]uint64{}
+	d.kernel.drift = map[string]uint64{}
+	d.kernel.took = histogram.New(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+	return d
+}
+
+// Start brings the first configuration into force. An error means that
+// nothing was changed and that the program cannot run; it is complete for people.
+func (d *Director) Start(ctx context.Context, c *conf.Config) error {
+	d.runCtx = ctx
+	owned, err := loadOwned(d.o.StateDir)
+	if err != nil {
+		d.o.Log.Warn("the list of services that were ours cannot be read", "event", "state_unreadable", "err", err)
+	}
+	d.owned = owned
+	if d.admin, d.pause, err = loadAdmin(d.o.StateDir); err != nil {
+		d.o.Log.Warn("drains and other orders of before cannot be read; every server is ready", "event", "state_unreadable", "err", err)
+	}
+	acc, err := d.prepare(ctx, c)
+	if err != nil {
+		return err
+	}
+	if w := d.worker.Load(); w != nil {
+		table, err := w.kernel.Dump(ctx)
+		if err != nil {
+			acc.Abandon()
+			return fmt.Errorf("cannot read the kernel's IPVS table: %w", err)
+		}
+		d.kernel.table, d.kernel.up = table, true
+		d.kernel.daemons, _ = w.kernel.Daemons(ctx)
+	}
+	if st, err := d.o.Speaker.Status(ctx); err == nil {
+		d.takeStatus(st)
+	}
+	acc.Commit()
+	top := NewTopology(c)
+	d.accept(c, top)
+	d.gone = removedBefore(top, d.kernel.table)
+	d.resumed = rampsUnderWay(top, d.kernel.table, d.admin, time.Now())
+	d.decide()
+	d.snap.Store(d.build(nil, nil))
+	return nil
+}
+
+// Run is the loop; it ends with ctx.
+func (d *Director) Run(ctx context.Context) error {
+	defer d.wg.Wait()
+	if w := d.worker.Load(); w != nil {
+		d.startWorker(ctx, w)
+	}
+	beat := time.NewTicker(link.HeartbeatEvery)
+	defer beat.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	d.judge() // where nothing has to be judged nothing else may happen
+	d.notify()
+	for {
+		if next := d.wakeAt(); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-beat.C:
+			d.notify()
+			continue
+		case <-timer.C:
+		case <-d.box.wake:
+			dirty := false
+			for _, f := range d.box.take() {
+				f()
+				dirty = true
+			}
+			if !dirty {
+				continue
+			}
+		}
+		if d.stale() {
+			d.decide()
+		}
+		d.judge()
+		d.finish()
+	}
+}
+
+func (d *Director) startWorker(ctx context.Context, w *kernelWorker) {
+	d.wg.Go(func() {
+		w.run(ctx)
+		if err := w.kernel.Close(); err != nil {
+			d.o.Log.Debug("closing IPVS", "err", err)
+		}
+	})
+}
+
+// wakeAt is when the loop has something to do although nothing happened.
+func (d *Director) wakeAt() time.Time {
+	next := d.desired.Next
+	if t := d.pause.By.Expires; d.pause.On && !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
+	}
+	if d.adopting {
+		if t := d.started.Add(JudgeLimit); next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if d.dirty && (next.IsZero() || d.rest.Before(next)) {
+		next = d.rest
+	}
+	return next
+}
+
+// OnChange takes a verdict of the probe scheduler. It does not block.
+func (d *Director) OnChange(c health.Change) {
+	d.box.post(func() {
+		d.verdicts[c.Key] = d.verdict(&c)
+		d.dirty = true
+	})
+}
+
+// OnDoubt takes what the probe scheduler thinks of itself. It does not block.
+func (d *Director) OnDoubt(x health.Doubt) {
+	d.box.post(func() {
+		if d.doubting != x.Doubting {
+			d.doubting, d.dirty = x.Doubting, true
+		}
+	})
+}
+
+// OnTransition takes a change of role. It does not block.
+func (d *Director) OnTransition(t link.Transition) {
+	d.box.post(func() {
+		if t.Seq <= d.roleSeq {
+			return
+		}
+		d.roleSeq = t.Seq
+		if d.roles[t.Instance].Since.After(t.At) {
+			// Queued before this director started: the status told something newer.
+			return
+		}
+		d.roles[t.Instance] = d.roles[t.Instance].next(t)
+		d.dirty, d.rest = true, time.Time{}
+		d.notify()
+	})
+}
+
+// stale tells whether the present decision no longer holds.
+func (d *Director) stale() bool {
+	now := time.Now()
+	return d.dirty && !now.Before(d.rest) || d.pause.On && d.pause.By.ends(now) || !d.desired.Next.IsZero() && !now.Before(d.desired.Next)
+}
+
+// burst is how many times the cost of a decision has to pass before the next
+// one: thousands of verdicts at once, as at a start, are decided together. A
+// single one is decided at once.
+const burst = 5
+
+// decide plans from the present state and hands the result on.
+func (d *Director) decide() {
+	d.dirty = false
+	if d.stopping {
+		d.desired.Next = time.Time{}
+		return
+	}
+	now := time.Now()
+	d.expire(now)
+	tracks := d.desired.Tracks
+	d.desired = Plan(d.state(now))
+	d.noteTracks(tracks)
+	d.note(now)
+	d.noteServices()
+	d.posture()
+	if w := d.worker.Load(); w != nil {
+		w.setPaused(d.pause.On)
+		d.goalSeq = w.setGoal(d.desired.Goal)
+	}
+	d.rest = now.Add(burst * time.Since(now))
+}
+
+// judge ends adoption and tells the speaker when this director may be master.
+func (d *Director) judge() {
+	late := time.Since(d.started) >= JudgeLimit
+	if d.adopting && (d.desired.Settled || late) {
+		d.adopting = false
+		d.decide()
+	}
+	if !d.judged && (d.desired.Judged || late) {
+		d.judged, d.readySeq = true, d.goalSeq
+	}
+	if d.judged && !d.ready && (d.worker.Load() == nil || d.kernel.applied >= d.readySeq) {
+		d.ready = true
+		d.o.Log.Info("ready: the table is applied and every service is judged", "event", "ready", "services", len(d.top.Services))
+		d.posture()
+		d.notify()
+	}
+}
+
+// posture tells the speaker what the decision means for the election, if that
+// is something new.
+func (d *Director) posture() {
+	p := link.Posture{Ready: d.ready, Instances: d.desired.Instances}
+	if d.told != nil && reflect.DeepEqual(p, *d.told) {
+		return
+	}
+	d.told = &p
+	d.o.Speaker.SetPosture(p)
+}
+
+// kernelReport takes the result of a pass of the worker.
+func (d *Director) kernelReport(r kernelResult) {
+	k := &d.kernel
+	d.tellRemoved(r.report.Done)
+	for _, op := range r.report.Done {
+		k.ops[OperationResult{op.Kind.String(), "ok"}]++
+	}
+	for _, f := range r.report.Failed {
+		k.ops[OperationResult{f.Op.Kind.String(), "error"}]++
+	}
+	for _, x := range r.report.Drift {
+		k.drift[x.Kind]++
+	}
+	if r.err != nil {
+		k.up, k.err = false, r.err.Error()
+		return
+	}
+	k.up, k.err = true, ""
+	k.table, k.daemons = r.report.Table, r.report.Daemons
+	if r.paused {
+		// Nothing was written, and nothing is waited for.
+		k.applied = r.seq
+		return
+	}
+	if r.full {
+		if n := r.report.Unmanaged; n != k.unmanaged && d.top.Config.IPVS.Unmanaged == conf.UnmanagedWarn {
+			d.o.Log.Warn("the kernel's table holds services that no configuration of ours has named; they are left alone", "event", "unmanaged_services", "services", n)
+		}
+		k.lastFull, k.unmanaged = r.at, r.report.Unmanaged
+		k.took.Observe(r.report.Took.Seconds())
+	}
+	if len(r.report.Failed) == 0 {
+		k.applied = r.seq
+		d.forget()
+	}
+}
+
+// forget drops the claim to services that are gone from the configuration and
+// from the kernel.
+func (d *Director) forget() {
+	named := d.top.ServiceKeys()
+	for k := range d.owned {
+		if _, there := d.kernel.table[k]; !there && !named[k] {
+			delete(d.owned, k)
+		}
+	}
+	d.saveOwned()
+}
+
+func (d *Director) saveOwned() {
+	if len(d.owned) == len(d.ownedSave) {
+		same := true
+		for k := range d.owned {
+			same = same && d.ownedSave[k]
+		}
+		if same {
+			return
+		}
+	}
+	if err := saveOwned(d.o.StateDir, d.owned); err != nil {
+		d.o.Log.Warn("cannot save the list of our services; one that leaves the configuration while the agent is stopped will stay in the kernel", "event", "state_unwritable", "err", err)
+		return
+	}
+	d.ownedSave = make(map[ipvsctl.ServiceKey]bool, len(d.owned))
+	for k := range d.owned {
+		d.ownedSave[k] = true
+	}
+}
+
+// takeStatus remembers what the speaker told of itself.
+func (d *Director) takeStatus(st *link.Status) {
+	d.status, d.statusAt = st, time.Now()
+	for _, i := range st.Instances {
+		if have, ok := d.roles[i.Name]; !ok || (have.State != i.State && i.Since.After(have.Since)) {
+			d.roles[i.Name] = Role{State: i.State, Since: i.Since, Was: i.State}
+		}
+	}
+}
+
+// do runs f in the loop and waits for it.
+func (d *Director) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	d.box.post(func() { f(); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

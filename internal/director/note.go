@@ -1,0 +1,143 @@
+package director
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"lvs-ha/health"
+)
+
+// note compares the decision with what was decided before: it counts and logs
+// the changes of servers' health.
+func (d *Director) note(now time.Time) {
+	for i := range d.top.Services {
+		svc := &d.top.Services[i]
+		dec := &d.desired.Services[i]
+		for j := range svc.Servers {
+			srv := &dec.Servers[j]
+			id := ServerID{svc.Conf.Name, svc.Servers[j].Conf.Name}
+			r := d.records[id]
+			if r == nil {
+				r = &record{since: now}
+				d.records[id] = r
+			}
+			d.noteAdvice(id, r, srv)
+			h := healthOf(srv)
+			if h == r.health {
+				continue
+			}
+			if h == health.Up {
+				delete(d.gone, id)
+			}
+			was := r.health
+			r.health, r.since = h, now
+			if !srv.Since.IsZero() {
+				r.since = srv.Since
+			}
+			switch {
+			case h == health.Down:
+				r.down++
+				d.o.Log.Warn(fmt.Sprintf("service %s: server %s down: %s", id.Service, id.Server, srv.Why), "event", "server_down",
+					"service", id.Service, "server", id.Server, "servers_up", up(dec), "servers", len(dec.Servers))
+			case h == health.Up && was == health.Down:
+				r.up++
+				d.o.Log.Info(fmt.Sprintf("service %s: server %s up", id.Service, id.Server), "event", "server_up",
+					"service", id.Service, "server", id.Server, "weight", srv.Weight, "servers_up", up(dec), "servers", len(dec.Servers))
+			case h == health.Up && len(svc.Servers[j].Keys) > 0:
+				d.o.Log.Debug(fmt.Sprintf("service %s: server %s up", id.Service, id.Server), "event", "server_up",
+					"service", id.Service, "server", id.Server, "weight", srv.Weight)
+			}
+		}
+	}
+}
+
+func healthOf(s *ServerDecision) health.State {
+	switch s.State {
+	case ServerDown:
+		return health.Down
+	case ServerUp:
+		return health.Up
+	case ServerDrain:
+		switch {
+		case s.Healthy:
+			return health.Up
+		case !s.Since.IsZero():
+			return health.Down
+		}
+	case ServerPending, ServerMaintenance:
+	}
+	return health.Unknown
+}
+
+func up(s *ServiceDecision) int {
+	n := 0
+	for i := range s.Servers {
+		if s.Servers[i].State == ServerUp {
+			n++
+		}
+	}
+	return n
+}
+
+// prune forgets servers that the configuration no longer names.
+func (d *Director) prune() {
+	named := make(map[ServerID]bool, len(d.records))
+	for i := range d.top.Services {
+		svc := &d.top.Services[i]
+		for j := range svc.Servers {
+			named[ServerID{svc.Conf.Name, svc.Servers[j].Conf.Name}] = true
+		}
+	}
+	for id := range d.records {
+		if !named[id] {
+			delete(d.records, id)
+		}
+	}
+	services := make(map[string]bool, len(d.top.Services))
+	for i := range d.top.Services {
+		services[d.top.Services[i].Conf.Name] = true
+	}
+	for name := range d.quorum {
+		if !services[name] {
+			delete(d.quorum, name)
+			delete(d.services, name)
+		}
+	}
+}
+
+// statusLine is one line for people: roles, services, trouble.
+func (d *Director) statusLine() string {
+	if d.top == nil {
+		return "starting"
+	}
+	var parts []string
+	names := make([]string, 0, len(d.roles))
+	for name := range d.roles {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		parts = append(parts, strings.ToUpper(d.roles[name].State.String())+" "+name)
+	}
+	if n := len(d.desired.Services); n > 0 {
+		ok := 0
+		for i := range d.desired.Services {
+			if d.desired.Services[i].Up {
+				ok++
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%d/%d services ok", ok, n))
+	}
+	if d.pause.On {
+		parts = append(parts, "paused")
+	}
+	if d.kernel.err != "" {
+		parts = append(parts, "kernel table unreadable")
+	}
+	if !d.config.LastOK {
+		parts = append(parts, "last reload refused")
+	}
+	return strings.Join(parts, ", ")
+}

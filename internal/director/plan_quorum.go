@@ -1,0 +1,185 @@
+package director
+
+import (
+	"fmt"
+	"time"
+
+	"lvs-ha/conf"
+	"lvs-ha/ipvsctl"
+	"lvs-ha/vrrp/link"
+)
+
+// WithdrawDelta is what a service with on_quorum_loss = "withdraw" adds to the
+// priority of its VRRP instance while its quorum is lost. It is more than the
+// customary distance of two directors, 50. Where both directors lose the same
+// service both go down alike, and the order stays.
+const WithdrawDelta = -60
+
+// QuorumState of a service.
+type QuorumState uint8
+
+const (
+	QuorumUnknown QuorumState = iota // not judged yet
+	QuorumMet
+	QuorumLost
+)
+
+// Quorum of a service, and since when.
+type Quorum struct {
+	State QuorumState
+	Since time.Time
+}
+
+// quorumOf a service before this decision. What the kernel holds tells it to a
+// director that was started again, so that the start writes nothing.
+func (s *State) quorumOf(p *pool) Quorum {
+	svc := p.ts.Conf
+	if q, ok := s.Quorum[svc.Name]; ok {
+		return q
+	}
+	if svc.Sorry != nil && p.kernel.Servers[svc.Sorry.Key].Weight > 0 {
+		return Quorum{QuorumLost, s.Accepted}
+	}
+	for _, k := range p.kernel.Servers {
+		if k.Weight > 0 {
+			return Quorum{QuorumMet, s.Accepted}
+		}
+	}
+	return Quorum{QuorumUnknown, s.Accepted}
+}
+
+// quorum compares the healthy weight with what the service needs.
+func (d *Desired) quorum(s *State, p *pool) {
+	svc := p.ts.Conf
+	was := s.quorumOf(p)
+	need := uint64(max(1, svc.Quorum))
+	switch h := uint64(svc.QuorumHysteresis); was.State {
+	case QuorumMet:
+		need = max(1, need-min(need, h))
+	case QuorumLost:
+		need += h
+	case QuorumUnknown:
+	}
+	healthy := uint64(p.dec.HealthyWeight)
+	p.dec.Up = healthy >= need
+	p.dec.Quorum = was
+	limit := s.Accepted.Add(JudgeLimit)
+	switch {
+	case p.dec.Up:
+		p.dec.Quorum.to(QuorumMet, s.Now)
+	case healthy+p.hoped() >= need && s.Now.Before(limit):
+		// Servers that nobody has judged yet decide: wait for them.
+		d.at(limit)
+	default:
+		p.dec.Quorum.to(QuorumLost, s.Now)
+	}
+	if p.dec.Quorum.State != QuorumLost {
+		return
+	}
+	if p.hasSorry() && p.dec.ServingWeight < max(1, svc.Quorum) {
+		p.dec.SorryActive = true
+		p.stepBack()
+		for j := range p.dec.Servers {
+			dec := &p.dec.Servers[j]
+			if dec.InTable && (dec.Weight > 0 || dec.Keep) {
+				dec.Weight, dec.Keep = 0, false
+				if dec.State == ServerUp {
+					dec.Why = fmt.Sprintf("stands back for the sorry server: healthy weight %d, quorum %d", p.dec.HealthyWeight, max(1, svc.Quorum))
+				}
+			}
+		}
+	}
+	if svc.OnQuorumLoss == conf.QuorumWithdraw && svc.VRRP != "" {
+		if d.Instances == nil {
+			d.Instances = map[string]link.InstancePosture{}
+		}
+		i := d.Instances[svc.VRRP]
+		i.Deltas = append(i.Deltas, WithdrawDelta)
+		d.Instances[svc.VRRP] = i
+	}
+}
+
+func (q *Quorum) to(st QuorumState, now time.Time) {
+	if q.State != st {
+		*q = Quorum{st, now}
+	}
+}
+
+// hoped is the weight that servers without a verdict may bring yet.
+func (p *pool) hoped() uint64 {
+	var sum uint64
+	for j := range p.dec.Servers {
+		if p.dec.Servers[j].State != ServerPending {
+			continue
+		}
+		if w, now := p.ts.Servers[j].Conf.Kernel.Weight, p.kept(j); w > now {
+			sum += uint64(w - now)
+		}
+	}
+	return sum
+}
+
+// kept is the weight in the kernel that stands for a server without a verdict.
+func (p *pool) kept(j int) uint32 {
+	if !p.dec.Servers[j].Keep {
+		return 0
+	}
+	return p.kernel.Servers[p.ts.Servers[j].Conf.Kernel.Key].Weight
+}
+
+// hasSorry tells whether a sorry server waits for the quorum to be lost.
+func (p *pool) hasSorry() bool {
+	return p.ts.Conf.Sorry != nil && p.ts.Conf.OnQuorumLoss == conf.QuorumSorry
+}
+
+// sorry puts the sorry server into the table while it stands in. After that it
+// goes as a failed server does: weight 0 first, so that what it has begun it
+// can end.
+func (d *Desired) sorry(s *State, p *pool, entry ipvsctl.Entry) {
+	svc := p.ts.Conf
+	if svc.Sorry == nil {
+		return
+	}
+	k := *svc.Sorry
+	if !p.dec.SorryActive {
+		if _, has := p.kernel.Servers[k.Key]; !has || d.removed(s, svc, p.dec.Quorum.Since) {
+			return
+		}
+		k.Weight = 0
+	}
+	entry.Servers[k.Key] = k
+}
+
+// linger leaves servers that the configuration no longer names in the table
+// while nothing else there has weight and those that are new wait for their
+// first verdict: a reload that exchanges a whole pool does not empty it.
+func (d *Desired) linger(s *State, p *pool, entry ipvsctl.Entry) {
+	limit := s.Accepted.Add(JudgeLimit)
+	if !p.present || !s.Now.Before(limit) {
+		return
+	}
+	for j := range p.dec.Servers {
+		dec := &p.dec.Servers[j]
+		if dec.InTable && max(dec.Weight, p.kept(j)) > 0 {
+			return
+		}
+	}
+	if !p.pending() || p.dec.SorryActive {
+		return
+	}
+	for key, k := range p.kernel.Servers {
+		if _, named := entry.Servers[key]; !named && k.Weight > 0 && !p.names(key) {
+			entry.Servers[key] = k
+			d.at(limit)
+		}
+	}
+}
+
+func (p *pool) names(k ipvsctl.ServerKey) bool {
+	for j := range p.ts.Servers {
+		if p.ts.Servers[j].Conf.Kernel.Key == k {
+			return true
+		}
+	}
+	return p.ts.Conf.Sorry != nil && p.ts.Conf.Sorry.Key == k
+}

@@ -1,0 +1,19 @@
+// Package host is the director's side of the machine besides IPVS itself: the
+// kernel settings that IPVS needs, our nftables table, connection tracking, and
+// news of links, routes and neighbours.
+//
+//	configuration ──▶ Want ──────────▶ Keeper ── one goroutine
+//	                   │                  │
+//	      Sysctls ─────┼─▶ PlanSysctls ───┼──▶ /proc/sys         read, compare, write
+//	      Rules ───────┴─▶ compile ───────┼──▶ nftables lvs_ha   what differs, nothing else
+//	                                      │
+//	removed servers ──▶ End ──────────────┴──▶ conntrack         their entries go
+//
+//	Watch ◀── rtnetlink: link, address family neighbour and route, resubscribed
+//
+// Deciding is pure ([PlanSysctls], the compiled table); the machine is a small
+// interface. A pass reads before it writes, a second one writes nothing, and a
+// slow one repairs what somebody changed.
+//
+// Everything works in the network namespace of the process.
+package host

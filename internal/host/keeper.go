@@ -1,0 +1,153 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Want is what the configuration needs of the machine. The zero value needs nothing.
+type Want struct {
+	Sysctls []Sysctl
+	// Manage settings: write what differs. Otherwise it is only reported.
+	Manage bool
+	// Rules of our nftables table; without any there is no table.
+	Rules Rules
+	// Leave nothing of ours at an orderly stop.
+	Leave bool
+	// Interval of the slow pass that repairs what somebody changed.
+	Interval time.Duration
+}
+
+// machine is what a Keeper does its work on.
+type machine interface {
+	readSysctl(key string) (string, error)
+	writeSysctl(key, value string) error
+	readTable() (*table, error)   // nil: there is none
+	writeTable(*table) error      // nil removes it
+	endFlows([]Flow) (int, error) // and tells how many there were
+}
+
+// Keeper makes the machine as the latest Want has it and keeps it so. Run does
+// the work; everything else may be called at any time and does not block.
+type Keeper struct {
+	m   machine
+	log *slog.Logger
+
+	mu       sync.Mutex
+	want     *Want // nil before the first
+	seq      uint64
+	done     uint64        // latest seq that a pass was made for
+	passed   chan struct{} // closed after each pass
+	findings []string      // present, for people
+	ending   []Flow
+	wake     chan struct{}
+
+	// Run only.
+	told  map[string]string // what was said of a subject, to say it once
+	ours  map[string]string // settings as we left them
+	table tableMemory
+}
+
+// NewKeeper starts nothing.
+func NewKeeper(log *slog.Logger) *Keeper { return newKeeper(kernel{}, log) }
+
+func newKeeper(m machine, log *slog.Logger) *Keeper {
+	return &Keeper{m: m, log: log, passed: make(chan struct{}), wake: make(chan struct{}, 1),
+		told: map[string]string{}, ours: map[string]string{}}
+}
+
+// minInterval of passes, in which each reads a dozen files and the table.
+const minInterval = time.Second
+
+// Set replaces what is wanted.
+func (k *Keeper) Set(w Want) {
+	k.mu.Lock()
+	k.want = &w
+	k.seq++
+	k.mu.Unlock()
+	k.kick()
+}
+
+func (k *Keeper) kick() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Wait returns when a pass was made for what was Set last, or with ctx.
+func (k *Keeper) Wait(ctx context.Context) error {
+	for {
+		k.mu.Lock()
+		done, passed := k.done >= k.seq, k.passed
+		k.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-passed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Stop removes our table if the latest Want says so, and waits for that. Run
+// has to be running. Settings stay: nobody knows who else relies on them by now.
+func (k *Keeper) Stop(ctx context.Context) error {
+	k.mu.Lock()
+	leave := k.want != nil && k.want.Leave
+	k.mu.Unlock()
+	if !leave {
+		return nil
+	}
+	k.Set(Want{})
+	return k.Wait(ctx)
+}
+
+// Findings are the things that are not as they should be now, for people.
+func (k *Keeper) Findings() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.findings)
+}
+
+// Run is the loop; it ends with ctx.
+func (k *Keeper) Run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		k.mu.Lock()
+		want, seq, ending := k.want, k.seq, k.ending
+		k.ending = nil
+		k.mu.Unlock()
+		if len(ending) > 0 {
+			k.end(ending)
+		}
+		if want != nil {
+			k.pass(want, seq)
+			timer.Reset(max(want.Interval, minInterval))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+func (k *Keeper) pass(want *Want, seq uint64) {
+	var r report
+	k.sysctls(want, &r)
+	k.rules(want, &r)
+	k.tell(&r)
+	k.mu.Lock()
+	k.done, k.findings = seq, r.texts()
+	close(k.passed)
+	k.passed = make(chan struct{})
+	k.mu.Unlock()
+}

@@ -1,0 +1,174 @@
+package vip
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	mnl "github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// relistPause is the least time between two full lists, so that a storm of
+// events on a big machine does not make us list all the time.
+const relistPause = 10 * time.Millisecond
+
+// Monitor watches links and addresses. Events only say that something changed;
+// what it is now is always read as a whole, so that lost events do no harm.
+type Monitor struct {
+	k   *netlinkKernel
+	log *slog.Logger
+
+	mu      sync.Mutex
+	view    map[string]Interface
+	watches map[*watch]struct{}
+}
+
+type watch struct {
+	name string
+	f    func(Interface)
+}
+
+// NewMonitor opens what it needs in the present network namespace; it starts
+// nothing. Close it after Run has ended.
+func NewMonitor(log *slog.Logger) (*Monitor, error) {
+	k, err := openNetlink()
+	if err != nil {
+		return nil, err
+	}
+	m := &Monitor{k: k, log: log, view: map[string]Interface{}, watches: map[*watch]struct{}{}}
+	return m, m.relist()
+}
+
+// Close gives the sockets back.
+func (m *Monitor) Close() { m.k.close() }
+
+// Watch calls f with the present state of the named interface before it
+// returns, and at each change until the returned function was called. Calls
+// come one at a time; f must not block and must not call the monitor.
+func (m *Monitor) Watch(name string, f func(Interface)) (cancel func()) {
+	w := &watch{name, f}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watches[w] = struct{}{}
+	f(m.lookup(name))
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.watches, w)
+	}
+}
+
+// Interface is the state of an interface as last listed.
+func (m *Monitor) Interface(name string) Interface {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lookup(name)
+}
+
+func (m *Monitor) lookup(name string) Interface {
+	if in, ok := m.view[name]; ok {
+		return in
+	}
+	return Interface{Name: name}
+}
+
+// Run watches until ctx ends. A subscription that breaks is opened again.
+func (m *Monitor) Run(ctx context.Context) error {
+	backoff := 10 * time.Millisecond
+	for ctx.Err() == nil {
+		err := m.follow(ctx, func() { backoff = 10 * time.Millisecond })
+		if ctx.Err() != nil {
+			break
+		}
+		m.log.Warn("watching links and addresses was interrupted, starting again", "event", "monitor_restart", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, 5*time.Second)
+	}
+	return nil
+}
+
+// follow subscribes, lists, and lists again whenever an event came.
+func (m *Monitor) follow(ctx context.Context, healthy func()) error {
+	c, err := mnl.Dial(unix.NETLINK_ROUTE, &mnl.Config{
+		Groups: 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1),
+	})
+	if err != nil {
+		return fmt.Errorf("cannot subscribe to link and address events: %w", err)
+	}
+	defer c.Close()
+	_ = c.SetReadBuffer(1 << 20) // less is only more lists
+	unhook := context.AfterFunc(ctx, func() { c.Close() })
+	defer unhook()
+
+	events := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	relistCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() {
+		for {
+			if err := m.relist(); err != nil {
+				m.log.Warn("cannot list links and addresses", "event", "list_failed", "err", err)
+			}
+			select {
+			case <-relistCtx.Done():
+				return
+			case <-time.After(relistPause):
+			}
+			select {
+			case <-relistCtx.Done():
+				return
+			case <-events:
+			}
+		}
+	})
+	for {
+		if _, err := c.Receive(); err != nil {
+			return err // ENOBUFS: events were lost; the list at the next subscription has it all
+		}
+		healthy()
+		select {
+		case events <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// relist reads all and tells those whose interface changed.
+func (m *Monitor) relist() error {
+	view, err := m.k.interfaces()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.view
+	m.view = view
+	for w := range m.watches {
+		old, now := before[w.name], m.lookup(w.name)
+		if old.Name == "" {
+			old.Name = w.name
+		}
+		if !sameInterface(old, now) {
+			w.f(now)
+		}
+	}
+	return nil
+}
+
+// sameInterface ignores how much of a lifetime is left.
+func sameInterface(a, b Interface) bool {
+	return a.Name == b.Name && a.Index == b.Index && a.Up == b.Up && a.MTU == b.MTU &&
+		slices.Equal(a.HardwareAddr, b.HardwareAddr) &&
+		slices.EqualFunc(a.Addresses, b.Addresses, func(x, y InterfaceAddress) bool {
+			x.Lifetime, y.Lifetime = 0, 0
+			return x == y
+		})
+}

@@ -1,0 +1,166 @@
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// netlinkKernel is the real one. It is safe for many goroutines: the handle
+// locks its socket for each request.
+type netlinkKernel struct {
+	h *netlink.Handle
+}
+
+func openNetlink() (*netlinkKernel, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open a route netlink socket: %w", err)
+	}
+	return &netlinkKernel{h}, nil
+}
+
+func (k *netlinkKernel) close() { k.h.Close() }
+
+func (k *netlinkKernel) Lookup(name string) (Interface, error) {
+	l, err := k.h.LinkByName(name)
+	if err != nil {
+		var gone netlink.LinkNotFoundError
+		if errors.As(err, &gone) {
+			return Interface{Name: name}, ErrAbsent
+		}
+		return Interface{Name: name}, classify(err)
+	}
+	return linkOf(l.Attrs()), nil
+}
+
+func linkOf(a *netlink.LinkAttrs) Interface {
+	return Interface{
+		Name: a.Name, Index: a.Index, MTU: a.MTU, HardwareAddr: a.HardwareAddr,
+		Up: a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_RUNNING != 0,
+	}
+}
+
+func (k *netlinkKernel) List(index int) ([]InterfaceAddress, error) {
+	all, err := k.listAll()
+	return all[index], err
+}
+
+// listAll reads the addresses of all links. A dump that was disturbed is
+// repeated; it is not worth more than a few attempts, since the disturbance
+// is an event that leads to the next list.
+func (k *netlinkKernel) listAll() (map[int][]InterfaceAddress, error) {
+	var addrs []netlink.Addr
+	var err error
+	for range 4 {
+		addrs, err = k.h.AddrList(nil, netlink.FAMILY_ALL)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, classify(err)
+	}
+	out := make(map[int][]InterfaceAddress)
+	for i := range addrs {
+		a := &addrs[i]
+		p, ok := prefixOf(a.IPNet)
+		if !ok {
+			continue
+		}
+		ia := InterfaceAddress{
+			Prefix: p, Label: a.Label, Scope: uint8(a.Scope),
+			Permanent: a.Flags&unix.IFA_F_PERMANENT != 0,
+			// In IPv6 the same bit means "temporary".
+			Secondary: p.Addr().Is4() && a.Flags&unix.IFA_F_SECONDARY != 0,
+			Tentative: a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0,
+		}
+		if !ia.Permanent && uint32(a.ValidLft) != math.MaxUint32 {
+			ia.Lifetime = time.Duration(uint32(a.ValidLft)) * time.Second
+		}
+		out[a.LinkIndex] = append(out[a.LinkIndex], ia)
+	}
+	return out, nil
+}
+
+// interfaces lists all links with their addresses.
+func (k *netlinkKernel) interfaces() (map[string]Interface, error) {
+	links, err := k.h.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, classify(err)
+	}
+	addrs, err := k.listAll()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]Interface, len(links))
+	for _, l := range links {
+		in := linkOf(l.Attrs())
+		in.Addresses = addrs[in.Index]
+		out[in.Name] = in
+	}
+	return out, nil
+}
+
+func (k *netlinkKernel) Add(index int, a Address, lifetime time.Duration) error {
+	return classify(k.h.AddrAdd(nil, addrOf(index, a, lifetime)))
+}
+
+func (k *netlinkKernel) Renew(index int, a Address, lifetime time.Duration) error {
+	return classify(k.h.AddrReplace(nil, addrOf(index, a, lifetime)))
+}
+
+func (k *netlinkKernel) Delete(index int, p netip.Prefix) error {
+	return classify(k.h.AddrDel(nil, &netlink.Addr{IPNet: ipNetOf(p), LinkIndex: index}))
+}
+
+func addrOf(index int, a Address, lifetime time.Duration) *netlink.Addr {
+	seconds := int((lifetime + time.Second - 1) / time.Second)
+	n := &netlink.Addr{
+		IPNet: ipNetOf(a.Prefix), LinkIndex: index, Scope: int(a.Scope), ValidLft: seconds, PreferedLft: seconds,
+	}
+	if a.Prefix.Addr().Is4() {
+		n.Label = a.Label
+	} else {
+		// Without duplicate detection: it would keep the address tentative for
+		// about a second, and during a hand-over the other node still has it.
+		n.Flags = unix.IFA_F_NODAD
+	}
+	return n
+}
+
+func ipNetOf(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(a, ones), ok
+}
+
+// classify turns errnos into our errors once, at the boundary.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EEXIST):
+		return ErrExists
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return ErrNotThere
+	case errors.Is(err, unix.ENODEV):
+		return ErrAbsent
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return ErrNotAllowed
+	}
+	return err
+}

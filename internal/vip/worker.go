@@ -1,0 +1,462 @@
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Failed work is tried again after retryMin, then twice as long each time up to retryMax.
+const (
+	retryMin = 20 * time.Millisecond
+	retryMax = time.Second
+)
+
+// key tells addresses of a holder apart.
+type key struct {
+	prefix netip.Prefix
+	iface  string
+}
+
+// have is what the worker knows of an address it put on a link, or found there.
+type have struct {
+	address Address
+	index   int
+	present bool
+	foreign bool
+	renewAt time.Time
+}
+
+// worker carries out the latest wanted state. It belongs to Run's goroutine.
+type worker struct {
+	h       *Holder
+	have    map[key]*have
+	order   []key                      // configured addresses, in order
+	links   map[string]Interface       // looked up in this turn
+	lists   map[int][]InterfaceAddress // read in this turn
+	watched map[string]func()
+
+	done     wanted // what the last turn saw
+	started  bool
+	phase    Phase
+	err      error
+	retryAt  time.Time
+	backoff  time.Duration
+	sched    schedule
+	live     []key // addresses that the schedule numbers
+	claims   listeners
+	fullWish bool // rounds asked for wait for the first address
+}
+
+func newWorker(h *Holder) *worker {
+	return &worker{h: h, have: map[key]*have{}, links: map[string]Interface{}, lists: map[int][]InterfaceAddress{}, watched: map[string]func(){}}
+}
+
+func (w *worker) close() {
+	w.claims.stop()
+	for _, cancel := range w.watched {
+		cancel()
+	}
+	if a, ok := w.h.snd.(*announcer); ok {
+		a.close()
+	}
+}
+
+// pass collects what one turn did.
+type pass struct {
+	now      time.Time
+	added    []key
+	restored []netip.Prefix
+	missing  []netip.Prefix
+	renewed  bool
+	// announced: the rounds that were asked for have begun.
+	announced bool
+	errs      []error
+}
+
+// turn does what is due and returns when to come again.
+func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
+	reconfigured := !w.started || !sameConfig(want.config, w.done.config)
+	ordered := !w.started || want.order != w.done.order
+	looked := want.changed != w.done.changed
+	asked := want.full != w.done.full
+	quick := want.quick != w.done.quick
+	w.started, w.done = true, want
+
+	if reconfigured {
+		w.reconfigure(want.config)
+	}
+	clear(w.links)
+	clear(w.lists)
+	p := &pass{now: now}
+	switch {
+	case want.hold:
+		if ordered || reconfigured || looked || !now.Before(w.wakeAt()) {
+			w.hold(p, asked)
+			w.outcome(p, ordered || reconfigured)
+		}
+		w.announcements(p, asked && !p.announced, quick)
+		w.claims.follow(w.h, w.live)
+	case ordered || reconfigured || (w.phase == Dropping && (looked || !now.Before(w.retryAt))):
+		w.sched.stop()
+		w.fullWish = false
+		w.drop(p)
+		w.outcome(p, ordered)
+		w.claims.follow(w.h, nil)
+	}
+	return w.nextTurn()
+}
+
+func sameConfig(a, b Config) bool {
+	return a.Interface == b.Interface && a.Lifetime == b.Lifetime && a.Announce == b.Announce && slices.Equal(a.Addresses, b.Addresses)
+}
+
+// reconfigure takes a new list in. Addresses that are no longer in it stay in
+// have until they are removed.
+func (w *worker) reconfigure(c Config) {
+	w.order = w.order[:0]
+	ifaces := map[string]bool{}
+	for _, a := range c.Addresses {
+		if a.Interface == "" {
+			a.Interface = c.Interface
+		}
+		k := key{a.Prefix, a.Interface}
+		if slices.Contains(w.order, k) {
+			continue
+		}
+		w.order = append(w.order, k)
+		ifaces[a.Interface] = true
+		if h := w.have[k]; h != nil {
+			h.address = a
+		} else {
+			w.have[k] = &have{address: a}
+		}
+	}
+	for name := range ifaces {
+		if w.watched[name] == nil {
+			w.watched[name] = w.h.watch(name, func(Interface) { w.h.change(func(x *wanted) { x.changed++ }) })
+		}
+	}
+	for name, cancel := range w.watched {
+		if !ifaces[name] {
+			cancel()
+			delete(w.watched, name)
+		}
+	}
+}
+
+// hold reads back, puts what is missing on the links, renews what is due and
+// removes what is no longer configured.
+func (w *worker) hold(p *pass, announceNow bool) {
+	fresh := w.phase == Dropped || w.phase == Dropping
+	w.dropSurplus(p)
+	if !fresh {
+		w.readBack(p) // something may have removed addresses; find out first
+	}
+	for _, k := range w.order {
+		w.ensure(p, k)
+	}
+	if fresh && announceNow {
+		// Neighbours first: reading back can wait, the outage cannot.
+		w.announcements(p, true, false)
+		p.announced = true
+	}
+	// The kernel has acknowledged what was added; its event leads to the next
+	// turn, which reads back. Reading a long list first would delay neighbours.
+	for _, k := range w.order {
+		if !w.have[k].present {
+			p.missing = append(p.missing, k.prefix)
+		}
+	}
+}
+
+// link looks an interface up once in a pass.
+func (w *worker) link(name string) (Interface, error) {
+	if in, ok := w.links[name]; ok {
+		if in.Index == 0 {
+			return in, fmt.Errorf("interface %s: %w", name, ErrAbsent)
+		}
+		return in, nil
+	}
+	in, err := w.h.k.Lookup(name)
+	if err == nil || errors.Is(err, ErrAbsent) {
+		w.links[name] = in
+	}
+	if err != nil {
+		err = fmt.Errorf("interface %s: %w", name, err)
+	}
+	return in, err
+}
+
+// list reads the addresses of a link once in a turn.
+func (w *worker) list(index int) ([]InterfaceAddress, error) {
+	if l, ok := w.lists[index]; ok {
+		return l, nil
+	}
+	l, err := w.h.k.List(index)
+	if err == nil {
+		w.lists[index] = l
+	}
+	return l, err
+}
+
+// ensure makes one address present and its lifetime long.
+func (w *worker) ensure(p *pass, k key) {
+	h := w.have[k]
+	in, err := w.link(k.iface)
+	if err != nil {
+		h.present = false
+		p.fail(err)
+		return
+	}
+	if h.index != in.Index {
+		h.index, h.present = in.Index, false
+	}
+	lifetime := w.done.config.Lifetime
+	switch {
+	case !h.present:
+		was := !h.renewAt.IsZero() || h.foreign
+		err := w.h.k.Add(in.Index, h.address, lifetime)
+		if errors.Is(err, ErrExists) {
+			err = w.adopt(h, in.Index, k, lifetime)
+		} else {
+			h.foreign = false
+		}
+		if err != nil {
+			p.fail(fmt.Errorf("cannot add %s to %s: %w", k.prefix, k.iface, err))
+			return
+		}
+		h.present = true
+		h.renewAt = p.now.Add(lifetime / 3)
+		p.added = append(p.added, k)
+		if was {
+			p.restored = append(p.restored, k.prefix)
+		}
+	case !h.foreign && !p.now.Before(h.renewAt):
+		if err := w.h.k.Renew(in.Index, h.address, lifetime); err != nil {
+			h.renewAt = p.now.Add(lifetime / 12)
+			p.fail(fmt.Errorf("cannot renew %s on %s: %w", k.prefix, k.iface, err))
+			return
+		}
+		h.renewAt = p.now.Add(lifetime / 3)
+		p.renewed = true
+	}
+}
+
+// adopt takes over an address that is there already. What is there for ever
+// belongs to somebody else.
+func (w *worker) adopt(h *have, index int, k key, lifetime time.Duration) error {
+	list, err := w.list(index)
+	if err != nil {
+		return err
+	}
+	a, ok := find(list, k.prefix)
+	if ok && a.Permanent {
+		h.foreign = true
+		return nil
+	}
+	h.foreign = false
+	return w.h.k.Renew(index, h.address, lifetime)
+}
+
+// readBack compares what should be there with what the kernel has.
+func (w *worker) readBack(p *pass) {
+	clear(w.lists)
+	for _, k := range w.order {
+		h := w.have[k]
+		in, err := w.link(k.iface)
+		if err != nil {
+			h.present = false
+			continue
+		}
+		list, err := w.list(in.Index)
+		if err != nil {
+			p.fail(fmt.Errorf("cannot list the addresses of %s: %w", k.iface, err))
+			return
+		}
+		_, found := find(list, k.prefix)
+		h.present = h.present && found && h.index == in.Index
+	}
+}
+
+// drop removes everything that is ours.
+func (w *worker) drop(p *pass) {
+	w.dropSurplus(p)
+	for _, k := range w.order {
+		w.remove(p, k)
+	}
+}
+
+func (w *worker) dropSurplus(p *pass) {
+	for k := range w.have {
+		if !slices.Contains(w.order, k) && w.remove(p, k) {
+			delete(w.have, k)
+		}
+	}
+}
+
+// remove takes one address away, unless it is somebody else's.
+func (w *worker) remove(p *pass, k key) bool {
+	h := w.have[k]
+	in, err := w.link(k.iface)
+	switch {
+	case errors.Is(err, ErrAbsent):
+		h.present, h.foreign, h.renewAt = false, false, time.Time{}
+		return true
+	case err != nil:
+		p.fail(err)
+		return false
+	}
+	if h.foreign {
+		h.present, h.foreign = false, false
+		return true
+	}
+	if !h.present {
+		// Not put there by this run: an earlier one may have left it behind,
+		// recognisable by its lifetime.
+		list, err := w.list(in.Index)
+		if err != nil {
+			p.fail(fmt.Errorf("cannot list the addresses of %s: %w", k.iface, err))
+			return false
+		}
+		if a, ok := find(list, k.prefix); !ok || a.Permanent {
+			h.renewAt = time.Time{}
+			return true
+		}
+	}
+	if err := w.h.k.Delete(in.Index, k.prefix); err != nil && !errors.Is(err, ErrNotThere) {
+		p.fail(fmt.Errorf("cannot remove %s from %s: %w", k.prefix, k.iface, err))
+		return false
+	}
+	h.present, h.renewAt = false, time.Time{}
+	return true
+}
+
+func (p *pass) fail(err error) { p.errs = append(p.errs, err) }
+
+// outcome sets phase and retry and reports.
+func (w *worker) outcome(p *pass, force bool) {
+	before, beforeErr := w.phase, w.err
+	w.err = nil
+	if len(p.errs) > 0 {
+		w.err = p.errs[0]
+	}
+	switch {
+	case w.done.hold && len(p.missing) == 0:
+		w.phase = Held
+	case w.done.hold:
+		w.phase = Waiting
+	case len(p.errs) == 0:
+		w.phase = Dropped
+	default:
+		w.phase = Dropping
+	}
+	if len(p.errs) > 0 || len(p.missing) > 0 {
+		w.backoff = min(max(2*w.backoff, retryMin), retryMax)
+		w.retryAt = p.now.Add(w.backoff)
+	} else {
+		w.backoff, w.retryAt = 0, time.Time{}
+	}
+	w.h.publish(w.done.config, func(a Address) bool {
+		h := w.have[key{a.Prefix, a.Interface}]
+		return h != nil && h.present
+	})
+	if !force && w.phase == before && !p.renewed && len(p.restored) == 0 && sameError(w.err, beforeErr) {
+		return
+	}
+	r := Report{Phase: w.phase, Order: w.done.order, Err: w.err, Missing: p.missing, Restored: p.restored}
+	if w.done.hold {
+		for _, k := range w.order {
+			if w.have[k].foreign {
+				r.Foreign = append(r.Foreign, k.prefix)
+			}
+		}
+	}
+	w.h.report(r)
+}
+
+func sameError(a, b error) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return a.Error() == b.Error()
+}
+
+// announcements adapts the schedule to what is present and sends what is due.
+func (w *worker) announcements(p *pass, full, quick bool) {
+	live := make([]key, 0, len(w.order))
+	for _, k := range w.order {
+		if w.have[k].present {
+			live = append(live, k)
+		}
+	}
+	if !slices.Equal(live, w.live) {
+		w.live = live
+		w.sched.resize(w.done.config.Announce, len(live))
+	}
+	w.fullWish = w.fullWish || full
+	// Addresses that came later, by reload or because something had removed
+	// them, are announced like all others.
+	late := w.sched.active && len(p.added) > 0
+	switch {
+	case (w.fullWish || late) && len(live) > 0:
+		w.sched.start(p.now, w.done.config.Announce, len(live), true)
+		w.fullWish = false
+		p.added = nil
+	case quick && len(live) > 0:
+		w.sched.start(p.now, w.done.config.Announce, len(live), false)
+	}
+	for {
+		i, ok := w.sched.take(p.now)
+		if !ok {
+			return
+		}
+		w.announce(w.live[i])
+	}
+}
+
+func (w *worker) announce(k key) {
+	in, err := w.link(k.iface)
+	if err != nil {
+		w.h.fails.Add(1)
+		return
+	}
+	n, err := w.h.snd.Announce(in, k.prefix.Addr(), w.done.config.Announce.Opcode)
+	if k.prefix.Addr().Is4() {
+		w.h.arp.Add(uint64(n))
+	} else {
+		w.h.na.Add(uint64(n))
+	}
+	if err != nil {
+		w.h.fails.Add(1)
+		w.h.log.Debug("announcement not sent", "event", "announce_failed", "address", k.prefix.Addr().String(), "interface", k.iface, "err", err)
+	}
+}
+
+// wakeAt is when hold has something to do: a retry or a renewal.
+func (w *worker) wakeAt() time.Time {
+	t := w.retryAt
+	for _, k := range w.order {
+		h := w.have[k]
+		if h.present && !h.foreign && (t.IsZero() || h.renewAt.Before(t)) {
+			t = h.renewAt
+		}
+	}
+	if t.IsZero() {
+		return time.Unix(1<<40, 0)
+	}
+	return t
+}
+
+func (w *worker) nextTurn() (time.Time, bool) {
+	if !w.done.hold {
+		return w.retryAt, w.phase == Dropping
+	}
+	t := w.wakeAt()
+	if s, ok := w.sched.next(); ok && s.Before(t) {
+		t = s
+	}
+	return t, t.Before(time.Unix(1<<40, 0))
+}
