@@ -1,0 +1,39 @@
+package main
+
+import (
+	"testing"
+
+	"lvs-ha/internal/hooks"
+	"lvs-ha/vrrp"
+	"lvs-ha/vrrp/link"
+)
+
+func TestNotifyEventHasTheWordsOfKeepalived(t *testing.T) {
+	for _, c := range []struct {
+		from, to vrrp.State
+		reason   vrrp.TransitionReason
+		want     hooks.State // "" for none
+		before   string
+	}{
+		{vrrp.Init, vrrp.Backup, vrrp.CauseStart, hooks.Backup, "init"},
+		{vrrp.Backup, vrrp.Master, vrrp.CauseMasterLost, hooks.Master, "backup"},
+		{vrrp.Master, vrrp.Releasing, vrrp.CauseStop, "", ""},
+		{vrrp.Releasing, vrrp.Init, vrrp.CauseReleased, hooks.Stop, "master"},
+		{vrrp.Releasing, vrrp.Init, vrrp.CauseReleaseTimeout, hooks.Stop, "master"},
+		{vrrp.Releasing, vrrp.Backup, vrrp.CauseReleased, hooks.Backup, "master"},
+		{vrrp.Backup, vrrp.Init, vrrp.CauseStop, hooks.Stop, "backup"},
+		{vrrp.Backup, vrrp.Init, vrrp.CauseInterfaceDown, hooks.Fault, "backup"},
+		{vrrp.Master, vrrp.Init, vrrp.CauseNoSource, hooks.Fault, "master"},
+		{vrrp.Master, vrrp.Backup, vrrp.CauseHigherPriority, hooks.Backup, "master"},
+		{vrrp.Backup, vrrp.Fault, vrrp.CauseTrack, hooks.Fault, "backup"},
+	} {
+		e, ok := notifyEvent(link.Transition{Seq: 3, Instance: "edge", From: c.from, To: c.to, Reason: c.reason.String(), Priority: 90})
+		if ok != (c.want != "") || ok && (e.State != c.want || e.From != c.before || e.Kind != hooks.Transition || e.Seq != 3 || e.Priority != 90) {
+			t.Errorf("%v to %v (%v): %+v, %v", c.from, c.to, c.reason, e, ok)
+		}
+	}
+	e, ok := notifyEvent(link.Transition{Instance: "edge", From: vrrp.Master, To: vrrp.Master, Reassert: true})
+	if !ok || e.Kind != hooks.Reassert || e.State != hooks.Master {
+		t.Errorf("reassert: %+v, %v", e, ok)
+	}
+}
