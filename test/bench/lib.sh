@@ -1,0 +1,52 @@
+# What the experiments share; sourced inside the guest.
+#   . /bench/lib.sh AGENT      loads the topology and agents/AGENT.sh
+BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$BENCH/topology.sh"
+. "$BENCH/agents/${1:?which agent}.sh"
+RUN=/tmp/run; rm -rf $RUN; mkdir -p $RUN /out
+# The next agent starts on a machine as empty as this one's was.
+trap 'topo_down' EXIT
+
+now() { benchtool now; }
+say() { echo "[$(awk '{print $1}' /proc/uptime)] $*" >&2; }
+json() { # FILE .key[.key]: a number from one line of benchtool's JSON
+  local key=${2##*.}; grep -oE "\"$key\":-?[0-9.e+]+" "$1" | head -1 | sed 's/.*://'; }
+
+services() { # N real servers behind $VIP:80 (TCP) and :81 (UDP) -> $RUN/services
+  local i; : >$RUN/services
+  for ((i = 1; i <= $1; i++)); do echo "TCP $VIP:80 ${SCHED:-rr} $(fwd_flag) $(rs_addr $i):80 1"; done >>$RUN/services
+  for ((i = 1; i <= $1; i++)); do echo "UDP $VIP:81 ${SCHED:-rr} $(fwd_flag) $(rs_addr $i):81 1"; done >>$RUN/services
+  SERVICES=$RUN/services
+}
+
+has_vip() { ip -n "$1" -o addr show dev eth0 to $VIP | grep -q .; }
+wait_vip() { # NS SECONDS
+  local end=$(( $(date +%s) + $2 ))
+  until has_vip "$1"; do [ "$(date +%s)" -lt $end ] || { say "no VIP on $1"; return 1; }; sleep 0.05; done
+}
+wait_table() { in_ns "$1" benchtool count -want "$2" -timeout "${3:-30s}" >/dev/null; }
+
+pair_start() { # both directors from nothing, lvs1 the master; ADVERT etc. are set
+  local i
+  for i in 1 2; do
+    PRIO=$((200 - 100 * (i - 1))) agent_conf lvs$i $RUN/lvs$i
+    agent_start lvs$i $RUN/lvs$i
+    [ $i = 1 ] && sleep 0.2
+  done
+  wait_vip lvs1 30 && wait_table lvs1 "$1" && wait_table lvs2 "$1"
+}
+kill_hard() { # DIR: all processes of an agent at once
+  local p; p=$(agent_pids "$1")
+  # Stopped first, so that none can act on the death of another.
+  { [ -z "$p" ] || { kill -STOP $p; kill -9 $p; }; wait "$(cat "$1/pid")"; } 2>/dev/null; :; }
+ns_clean() { # what a killed agent leaves behind
+  in_ns "$1" ipvsadm -C; in_ns "$1" ipvsadm --stop-daemon master 2>/dev/null; in_ns "$1" ipvsadm --stop-daemon backup 2>/dev/null
+  ip -n "$1" addr del $VIP/32 dev eth0 2>/dev/null; [ "$TOPO_MODE" = nat ] && ip -n "$1" addr del $GWVIP/32 dev eth1 2>/dev/null; :
+}
+pair_stop() { local i; for i in 1 2; do kill_hard $RUN/lvs$i; ns_clean lvs$i; rm -rf $RUN/lvs$i; done; }
+
+random_nap() { # up to SECONDS, so that events fall anywhere in an advert interval
+  sleep "$(awk -v m="$1" -v r=$RANDOM 'BEGIN{printf "%.4f", m*r/32768}')"; }
+
+# figure EXPERIMENT NAME UNIT: the numbers on stdin as a line of the report
+figure() { benchtool figure "$1" "$2" "$agent_name" "$3"; }
