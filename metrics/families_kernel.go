@@ -13,6 +13,7 @@ var (
 	operations       = opNames()
 	operationResults = []string{"ok", "error"}
 	driftKinds       = ipvsctl.DriftKinds
+	hostRepairs      = []string{"sysctl", "nftables"} // as internal/host counts them
 	syncRoles        = []ipvsctl.Role{ipvsctl.RoleMaster, ipvsctl.RoleBackup}
 )
 
@@ -84,6 +85,20 @@ var kernelFamilies = []family{
 		samples: ifIPVS(func(k *director.KernelStatus, put putSample) {
 			counts(k.Drift, driftKinds, func(kind string, n uint64) { put(float64(n), kind) })
 		}),
+	},
+	{
+		name: "lvs_ha_ipvs_contended_objects", kind: gauge,
+		help:    "Services, servers and daemons left alone for a minute because somebody keeps changing them.",
+		samples: ifIPVS(func(k *director.KernelStatus, put putSample) { put(float64(k.Contended)) }),
+	},
+	{
+		name: "lvs_ha_host_repairs_total", kind: counter, labels: []string{"kind"},
+		help: "Settings and rules of this machine that somebody had changed and that were set right again (sysctl, nftables).",
+		samples: func(s *director.Snapshot, _ *totals, put putSample) {
+			if s.Kernel.Used {
+				counts(s.Repairs, hostRepairs, func(kind string, n uint64) { put(float64(n), kind) })
+			}
+		},
 	},
 	{
 		name: "lvs_ha_ipvs_unmanaged_services", kind: gauge,

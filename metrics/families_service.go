@@ -26,11 +26,18 @@ var serviceFamilies = []family{
 			for i := range s.Services {
 				v := &s.Services[i]
 				k := v.Service.Key
+				mark := ""
 				if k.FWMark != 0 {
-					put(1, v.Name, "", "", "", strconv.FormatUint(uint64(k.FWMark), 10), v.Service.Scheduler, v.VRRP)
-					continue
+					mark = strconv.FormatUint(uint64(k.FWMark), 10)
 				}
-				put(1, v.Name, k.Addr.String(), strconv.Itoa(int(k.Port)), k.Protocol.String(), "", v.Service.Scheduler, v.VRRP)
+				switch {
+				case v.Ports != "": // the mark is ours, and how the kernel knows them
+					put(1, v.Name, v.Virtual.Addr.String(), v.Ports, v.Virtual.Protocol.String(), mark, v.Service.Scheduler, v.VRRP)
+				case mark != "":
+					put(1, v.Name, "", "", "", mark, v.Service.Scheduler, v.VRRP)
+				default:
+					put(1, v.Name, k.Addr.String(), strconv.Itoa(int(k.Port)), k.Protocol.String(), "", v.Service.Scheduler, v.VRRP)
+				}
 			}
 		},
 	},

@@ -136,7 +136,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 			// Reading a long file leaves several times its size behind.
 			time.AfterFunc(settled, debug.FreeOSMemory)
 		},
-		Removed: func(ops []ipvsctl.Op) { keeper.End(hostEnd(ops)) }, Warnings: keeper.Findings,
+		Removed: func(ops []ipvsctl.Op) { keeper.End(hostEnd(ops)) }, Warnings: keeper.Findings, Repairs: keeper.Repairs,
 		Speaker: client, Checks: checks, StateDir: o.stateDir, Log: log.Logger, Logged: log.Counts,
 		NotifyRuns: func() map[director.NotifyRun]uint64 { return notifyRuns(notify) },
 	})

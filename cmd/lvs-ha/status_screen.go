@@ -152,6 +152,8 @@ func serviceTable(d *control.Document) *table.Table {
 
 func serviceAddress(s *control.Service) string {
 	switch {
+	case s.Address != nil && s.Ports != nil && s.Protocol != nil:
+		return *s.Protocol + " " + hostPorts(*s.Address, strings.ReplaceAll(*s.Ports, ", ", ","))
 	case s.FWMark != nil:
 		return fmt.Sprintf("fwmark %d %s", *s.FWMark, s.Family)
 	case s.Address != nil && s.Port != nil && s.Protocol != nil:
@@ -160,11 +162,13 @@ func serviceAddress(s *control.Service) string {
 	return "?"
 }
 
-func hostPort(host string, port int) string {
+func hostPort(host string, port int) string { return hostPorts(host, strconv.Itoa(port)) }
+
+func hostPorts(host, ports string) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return host + ":" + strconv.Itoa(port)
+	return host + ":" + ports
 }
 
 // serversPart lists the servers, all of them if they fit.

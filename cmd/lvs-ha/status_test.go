@@ -85,6 +85,8 @@ func statusFixture() *director.Snapshot {
 					server("api2", "2001:db8::22", director.ServerDown, 130*time.Second, new(uint32(0)), 1, 60, "check tcp: connection refused\x1b[2J\u202e"),
 				}},
 			{Name: "ftp", Service: ipvsctl.Service{Scheduler: "rr", Key: ipvsctl.ServiceKey{FWMark: 21, Family: 4}}, QuorumWeight: 1, KernelPresent: true},
+			{Name: "voice", Service: ipvsctl.Service{Scheduler: "sh", Key: ipvsctl.ServiceKey{FWMark: 0x4c560001, Family: 4}}, QuorumWeight: 1, KernelPresent: true,
+				Ports: "5060, 10000-20000", Virtual: ipvsctl.ServiceKey{Protocol: ipvsctl.UDP, Addr: netip.MustParseAddr("192.0.2.12"), Family: 4}},
 		},
 		Kernel: director.KernelStatus{Used: true, Up: true, LastReconcile: now.Add(-3 * time.Second), Drift: map[string]uint64{"weight": 1}, Unmanaged: 2},
 		Sync:   director.SyncStatus{Configured: true, Interface: "eth1", ID: 51, Follow: "edge", Running: []ipvsctl.Role{ipvsctl.RoleMaster}},

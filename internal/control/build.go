@@ -88,7 +88,11 @@ func newService(s *director.ServiceStatus) Service {
 	}
 	if k.FWMark != 0 {
 		v.FWMark = new(k.FWMark)
-	} else {
+	}
+	switch {
+	case s.Ports != "":
+		v.Address, v.Ports, v.Protocol = addr(s.Virtual.Addr), new(s.Ports), new(s.Virtual.Protocol.String())
+	case k.FWMark == 0:
 		v.Address, v.Port, v.Protocol = addr(k.Addr), new(int(k.Port)), new(k.Protocol.String())
 	}
 	if s.VRRP != "" {
@@ -161,7 +165,7 @@ func newCheck(c *director.CheckStatus) Check {
 }
 
 func newKernel(k *director.KernelStatus) Kernel {
-	v := Kernel{Used: k.Used, Up: k.Up, Error: k.Error, Unmanaged: k.Unmanaged, LastReconcile: when(k.LastReconcile),
+	v := Kernel{Used: k.Used, Up: k.Up, Error: k.Error, Unmanaged: k.Unmanaged, Contended: k.Contended, LastReconcile: when(k.LastReconcile),
 		Operations: make([]Operation, 0, len(k.Operations)), Drift: notNil(k.Drift)}
 	for o, n := range k.Operations {
 		v.Operations = append(v.Operations, Operation{Operation: o.Operation, Result: o.Result, Count: n})

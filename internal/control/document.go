@@ -109,13 +109,15 @@ type Track struct {
 	Up   bool   `json:"up"`
 }
 
-// Service is one virtual service. Address, Port and Protocol are null with FWMark.
+// Service is one virtual service. Address, Port and Protocol are null with
+// FWMark, unless it has Ports, which the kernel knows by a mark of ours.
 type Service struct {
 	Name             string       `json:"name"`
 	State            string       `json:"state"` // ok, degraded, down, pending
 	Up               bool         `json:"up"`
 	Address          *string      `json:"address"`
 	Port             *int         `json:"port"`
+	Ports            *string      `json:"ports"` // ranges, in place of a port
 	Protocol         *string      `json:"protocol"`
 	FWMark           *uint32      `json:"fwmark"`
 	Family           string       `json:"family"`
@@ -196,6 +198,7 @@ type Kernel struct {
 	Up            bool              `json:"up"`
 	Error         string            `json:"error"`
 	Unmanaged     int               `json:"unmanaged_services"`
+	Contended     int               `json:"contended_objects"` // left alone: somebody keeps changing them
 	LastReconcile *time.Time        `json:"last_reconcile"`
 	Operations    []Operation       `json:"operations"`
 	Drift         map[string]uint64 `json:"drift"` // repaired, by kind

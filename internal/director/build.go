@@ -51,7 +51,7 @@ func (d *Director) build(stats map[ipvsctl.ServiceKey]ipvsctl.EntryStats, probes
 		Checks:   ChecksStatus{Distinct: len(d.top.Specs), Running: d.o.Checks.Running(), Lag: d.o.Checks.Lag(), Doubt: d.o.Checks.Doubt()},
 		Kernel: KernelStatus{
 			Used: d.worker.Load() != nil, Up: d.kernel.up, Error: d.kernel.err,
-			Operations: maps.Clone(d.kernel.ops), Drift: maps.Clone(d.kernel.drift), Unmanaged: d.kernel.unmanaged,
+			Operations: maps.Clone(d.kernel.ops), Drift: maps.Clone(d.kernel.drift), Unmanaged: d.kernel.unmanaged, Contended: len(d.kernel.contended),
 			LastReconcile: d.kernel.lastFull, Reconcile: d.kernel.took.Snapshot(),
 		},
 	}
@@ -66,6 +66,13 @@ func (d *Director) build(stats map[ipvsctl.ServiceKey]ipvsctl.EntryStats, probes
 	s.Warnings = d.serviceWarnings()
 	if d.o.Warnings != nil {
 		s.Warnings = append(s.Warnings, d.o.Warnings()...)
+	}
+	for _, x := range d.kernel.contended {
+		s.Warnings = append(s.Warnings, "somebody keeps changing the IPVS table, this is left as it is for a minute: "+x.String()+
+			"; to take a server out use lvs-ha drain, and let one program alone keep the table")
+	}
+	if d.o.Repairs != nil {
+		s.Repairs = d.o.Repairs()
 	}
 	if d.kernel.err != "" {
 		s.Warnings = append(s.Warnings, "kernel IPVS table: "+d.kernel.err)
@@ -83,11 +90,14 @@ func (d *Director) buildService(i int, stats map[ipvsctl.ServiceKey]ipvsctl.Entr
 	held, present := d.kernel.table[key]
 	st := stats[key]
 	out := ServiceStatus{
-		Name: ts.Conf.Name, Service: ts.Conf.Service, VRRP: ts.Conf.VRRP, Up: dec.Up, QuorumWeight: max(1, ts.Conf.Quorum),
+		Name: ts.Conf.Name, Service: ts.Conf.Service, Virtual: ts.Conf.Virtual(), VRRP: ts.Conf.VRRP, Up: dec.Up, QuorumWeight: max(1, ts.Conf.Quorum),
 		HealthyWeight: dec.HealthyWeight, ConfiguredWeight: dec.ConfiguredWeight, ServingWeight: dec.ServingWeight,
 		Quorum: dec.Quorum, Floor: dec.Floor, Sorry: ts.Conf.Sorry, SorryActive: dec.SorryActive,
 		KernelPresent: present && held.Service == ts.Conf.Service, Counters: st.Counters,
 		Servers: make([]ServerStatus, len(ts.Servers)),
+	}
+	if ts.Conf.Ports != nil {
+		out.Ports = ts.Conf.Ports.String()
 	}
 	for j := range ts.Servers {
 		srv := &ts.Servers[j]

@@ -58,6 +58,9 @@ type Options struct {
 	Removed func([]ipvsctl.Op)
 	// Warnings tells what else is not as it should be now, for people; may be nil.
 	Warnings func() []string
+	// Repairs counts what others had changed on this machine beside IPVS and was
+	// set right again, by kind; may be nil.
+	Repairs  func() map[string]uint64
 	Speaker  Speaker
 	Checks   Checks
 	StateDir string
@@ -134,6 +137,7 @@ type kernelState struct {
 	daemons   []ipvsctl.Daemon
 	ops       map[OperationResult]uint64
 	drift     map[string]uint64
+	contended []ipvsctl.Drift
 	unmanaged int
 	lastFull  time.Time
 	took      *histogram.Histogram
@@ -374,7 +378,7 @@ func (d *Director) kernelReport(r kernelResult) {
 		return
 	}
 	k.up, k.err = true, ""
-	k.table, k.daemons = r.report.Table, r.report.Daemons
+	k.table, k.daemons, k.contended = r.report.Table, r.report.Daemons, r.report.Contended
 	if r.paused {
 		// Nothing was written, and nothing is waited for.
 		k.applied = r.seq

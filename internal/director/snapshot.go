@@ -30,6 +30,7 @@ type Snapshot struct {
 	Pause      Pause             // of all changes of the kernel
 	Ready      bool              // table applied and every service judged
 	Logged     map[string]uint64 // log records of this process, by level
+	Repairs    map[string]uint64 // of the machine beside IPVS that somebody made necessary, by kind
 	Warnings   []string          // for people, present now
 }
 
@@ -46,6 +47,10 @@ type ConfigStatus struct {
 type ServiceStatus struct {
 	Name    string
 	Service ipvsctl.Service
+	// Virtual is where clients find the service, with Ports in place of its port
+	// if it has ranges: the kernel knows such a service by a mark alone.
+	Virtual ipvsctl.ServiceKey
+	Ports   string
 	VRRP    string
 	// Up: the quorum is met (without one: at least one server is up with weight above 0).
 	Up           bool
@@ -122,6 +127,7 @@ type KernelStatus struct {
 	Error         string
 	Operations    map[OperationResult]uint64
 	Drift         map[string]uint64 // repaired differences that were not ours, by kind
+	Contended     int               // objects left alone for a while, because somebody keeps changing them
 	Unmanaged     int               // services in the kernel that are not ours
 	LastReconcile time.Time
 	Reconcile     histogram.Snapshot // seconds a comparison took

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Keeper struct {
 	done     uint64        // latest seq that a pass was made for
 	passed   chan struct{} // closed after each pass
 	findings []string      // present, for people
+	repairs  map[string]uint64
 	ending   []Flow
 	wake     chan struct{}
 
@@ -55,7 +57,7 @@ type Keeper struct {
 func NewKeeper(log *slog.Logger) *Keeper { return newKeeper(kernel{}, log) }
 
 func newKeeper(m machine, log *slog.Logger) *Keeper {
-	return &Keeper{m: m, log: log, passed: make(chan struct{}), wake: make(chan struct{}, 1),
+	return &Keeper{m: m, log: log, repairs: map[string]uint64{}, passed: make(chan struct{}), wake: make(chan struct{}, 1),
 		told: map[string]string{}, ours: map[string]string{}}
 }
 
@@ -113,6 +115,25 @@ func (k *Keeper) Findings() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.findings)
+}
+
+// What Repairs counts; metrics lists them.
+const (
+	RepairSysctl   = "sysctl"
+	RepairNFTables = "nftables"
+)
+
+// Repairs counts what somebody had changed and was set right again, by kind.
+func (k *Keeper) Repairs() map[string]uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.repairs)
+}
+
+func (k *Keeper) repaired(kind string) {
+	k.mu.Lock()
+	k.repairs[kind]++
+	k.mu.Unlock()
 }
 
 // Run is the loop; it ends with ctx.

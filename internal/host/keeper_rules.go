@@ -48,9 +48,10 @@ func (k *Keeper) rules(want *Want, r *report) {
 		r.add(subject, err.Error()+"; port ranges and servers with snat = true do not work")
 		return
 	}
-	event := "nft_repaired"
-	if changed {
-		event = "nft_written"
+	event := "nft_written"
+	if !changed {
+		event = "nft_repaired"
+		k.repaired(RepairNFTables)
 	}
 	k.log.Info("nftables table replaced", "event", event, "table", TableName, "marks", len(want.Rules.Marks), "masquerades", len(want.Rules.Masquerades))
 	m.there, m.written, m.shown = true, text, ""

@@ -38,6 +38,7 @@ func (k *Keeper) sysctls(want *Want, r *report) {
 		case err != nil:
 			r.add(c.Key, fmt.Sprintf("cannot set %s, which is %s: %v; %s", s.assignment(), c.Old, err, s.Why))
 		case k.ours[c.Key] == c.New:
+			k.repaired(RepairSysctl)
 			k.log.Info("kernel setting changed by somebody else is set again", "event", "sysctl_repaired", "key", c.Key, "old", c.Old, "new", c.New)
 		default:
 			k.log.Info("kernel setting changed", "event", "sysctl_set", "key", c.Key, "old", c.Old, "new", c.New)

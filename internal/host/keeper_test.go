@@ -101,6 +101,9 @@ func TestKeeperSetsAndRepairs(t *testing.T) {
 		if got := k.Findings(); len(got) != 0 {
 			t.Error(got)
 		}
+		if d := cmp.Diff(map[string]uint64{RepairSysctl: 1}, k.Repairs()); d != "" {
+			t.Error(d)
+		}
 	})
 }
 

@@ -90,6 +90,9 @@ func TestKeeperTable(t *testing.T) {
 		if s := log.take(); f.writes != 2 || !strings.Contains(s, "nft_repaired") {
 			t.Error(f.writes, s)
 		}
+		if n := k.Repairs()[RepairNFTables]; n != 1 {
+			t.Errorf("%d repairs counted", n)
+		}
 		f.mu.Lock()
 		f.tableErr = unix.EPERM
 		f.table = nil
