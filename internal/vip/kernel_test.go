@@ -273,7 +273,7 @@ func TestHolderOnTheRealKernel(t *testing.T) {
 	// The kernel prolongs the lifetime: three thirds pass quickly in the kernel's
 	// eyes if we set it short by hand.
 	told := r.len()
-	short := addrOf(linkIndex(t, "va0"), addr("192.0.2.10/32"), 3*time.Second)
+	short := &netlink.Addr{IPNet: ipNetOf(netip.MustParsePrefix("192.0.2.10/32")), LinkIndex: linkIndex(t, "va0"), ValidLft: 3, PreferedLft: 3}
 	if err := netlink.AddrReplace(nil, short); err != nil {
 		t.Fatal(err)
 	}

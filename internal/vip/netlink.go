@@ -8,14 +8,16 @@ import (
 	"net/netip"
 	"time"
 
+	mnl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// netlinkKernel is the real one. It is safe for many goroutines: the handle
-// locks its socket for each request.
+// netlinkKernel is the real one. It is safe for many goroutines: handle and
+// socket are locked for each request.
 type netlinkKernel struct {
-	h *netlink.Handle
+	h     *netlink.Handle
+	write *mnl.Conn // for new addresses, whose protocol the handle cannot set
 }
 
 func openNetlink() (*netlinkKernel, error) {
@@ -23,10 +25,18 @@ func openNetlink() (*netlinkKernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a route netlink socket: %w", err)
 	}
-	return &netlinkKernel{h}, nil
+	c, err := mnl.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		h.Close()
+		return nil, fmt.Errorf("cannot open a route netlink socket: %w", err)
+	}
+	return &netlinkKernel{h, c}, nil
 }
 
-func (k *netlinkKernel) close() { k.h.Close() }
+func (k *netlinkKernel) close() {
+	k.h.Close()
+	_ = k.write.Close()
+}
 
 func (k *netlinkKernel) Lookup(name string) (Interface, error) {
 	l, err := k.h.LinkByName(name)
@@ -109,30 +119,23 @@ func (k *netlinkKernel) interfaces() (map[string]Interface, error) {
 }
 
 func (k *netlinkKernel) Add(index int, a Address, lifetime time.Duration) error {
-	return classify(k.h.AddrAdd(nil, addrOf(index, a, lifetime)))
+	return k.put(index, a, lifetime, mnl.Create|mnl.Excl)
 }
 
 func (k *netlinkKernel) Renew(index int, a Address, lifetime time.Duration) error {
-	return classify(k.h.AddrReplace(nil, addrOf(index, a, lifetime)))
+	return k.put(index, a, lifetime, mnl.Create|mnl.Replace)
+}
+
+func (k *netlinkKernel) put(index int, a Address, lifetime time.Duration, flags mnl.HeaderFlags) error {
+	m, err := addressMessage(index, a, lifetime, flags)
+	if err == nil {
+		_, err = k.write.Execute(m)
+	}
+	return classify(err)
 }
 
 func (k *netlinkKernel) Delete(index int, p netip.Prefix) error {
 	return classify(k.h.AddrDel(nil, &netlink.Addr{IPNet: ipNetOf(p), LinkIndex: index}))
-}
-
-func addrOf(index int, a Address, lifetime time.Duration) *netlink.Addr {
-	seconds := int((lifetime + time.Second - 1) / time.Second)
-	n := &netlink.Addr{
-		IPNet: ipNetOf(a.Prefix), LinkIndex: index, Scope: int(a.Scope), ValidLft: seconds, PreferedLft: seconds,
-	}
-	if a.Prefix.Addr().Is4() {
-		n.Label = a.Label
-	} else {
-		// Without duplicate detection: it would keep the address tentative for
-		// about a second, and during a hand-over the other node still has it.
-		n.Flags = unix.IFA_F_NODAD
-	}
-	return n
 }
 
 func ipNetOf(p netip.Prefix) *net.IPNet {

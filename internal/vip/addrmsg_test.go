@@ -1,0 +1,92 @@
+package vip
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	mnl "github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestBroadcast(t *testing.T) {
+	for p, want := range map[string]string{
+		"192.0.2.10/24": "192.0.2.255", "10.1.2.3/8": "10.255.255.255", "192.0.2.1/30": "192.0.2.3",
+		"192.0.2.1/31": "", "192.0.2.1/32": "", "10.1.2.3/1": "127.255.255.255",
+	} {
+		b, ok := broadcast(netip.MustParsePrefix(p))
+		if ok != (want != "") || ok && b.String() != want {
+			t.Errorf("%s: %v %s, want %q", p, ok, b, want)
+		}
+	}
+}
+
+// The kernel tells which program an address is from, since Linux 5.18.
+func TestAddressesAreMarkedAsOurs(t *testing.T) {
+	pair(t, "vm0", "vm1")
+	k, err := openNetlink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	idx := linkIndex(t, "vm0")
+	for _, p := range []string{"192.0.2.80/24", "2001:db8::80/64"} {
+		if err := k.Add(idx, addr(p), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // a renewal leaves the mark
+		got := protocols(t, k, idx)
+		if _, known := got["kernel"]; !known {
+			t.Skip("this kernel does not tell the protocol of an address")
+		}
+		for _, a := range []string{"192.0.2.80", "2001:db8::80"} {
+			if got[a] != AddressProtocol {
+				t.Errorf("%s has protocol %d, want %d", a, got[a], AddressProtocol)
+			}
+		}
+		if err := k.Renew(idx, addr("192.0.2.80/24"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Renew(idx, addr("2001:db8::80/64"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// protocols of the addresses of a link, by address. "kernel" is there if the
+// kernel tells any protocol: it marks its own link-local addresses.
+func protocols(t *testing.T, k *netlinkKernel, index int) map[string]uint8 {
+	t.Helper()
+	replies, err := k.write.Execute(mnl.Message{
+		Header: mnl.Header{Type: unix.RTM_GETADDR, Flags: mnl.Request | mnl.Dump},
+		Data:   make([]byte, 8),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]uint8{}
+	for _, m := range replies {
+		d, err := mnl.NewAttributeDecoder(m.Data[8:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a netip.Addr
+		var proto uint8
+		for d.Next() {
+			switch d.Type() {
+			case unix.IFA_ADDRESS:
+				a, _ = netip.AddrFromSlice(d.Bytes())
+			case ifaProto:
+				proto = d.Uint8()
+			}
+		}
+		if proto == 1 || proto == 3 { // of loopback, link-local
+			out["kernel"] = proto
+		}
+		if m.Data[4] == byte(index) {
+			out[a.String()] = proto
+		}
+	}
+	return out
+}
