@@ -16,6 +16,30 @@ func (h *Host) Mend() error {
 	return h.onPort(func(n *netlink.Handle, l, _ netlink.Link) error { return n.LinkSetUp(l) })
 }
 
+// CutBack pulls the cable of the host's eth1, MendBack puts it back.
+func (h *Host) CutBack() error {
+	return h.onCable("eth1", func(n *netlink.Handle, l, _ netlink.Link) error { return n.LinkSetDown(l) })
+}
+
+func (h *Host) MendBack() error {
+	return h.onCable("eth1", func(n *netlink.Handle, l, _ netlink.Link) error { return n.LinkSetUp(l) })
+}
+
+// Part keeps the directors from hearing one another on the front network; both
+// reach everybody else there. Join undoes it.
+func (l *Lab) Part() error { return l.isolate(true) }
+func (l *Lab) Join() error { return l.isolate(false) }
+
+// isolate: a bridge passes nothing between two ports that are isolated.
+func (l *Lab) isolate(on bool) error {
+	for _, h := range l.Directors {
+		if err := h.onPort(func(n *netlink.Handle, p, _ netlink.Link) error { return n.LinkSetIsolated(p, on) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Mute makes the switch port of eth0 silent: the carrier stays, nothing passes.
 func (h *Host) Mute() error {
 	return h.onPort(func(n *netlink.Handle, l, _ netlink.Link) error { return n.LinkSetNoMaster(l) })
@@ -27,9 +51,13 @@ func (h *Host) Unmute() error {
 }
 
 func (h *Host) onPort(fn func(n *netlink.Handle, link, bridge netlink.Link) error) error {
-	p, ok := h.lab.ports[h.Name+" eth0"]
+	return h.onCable("eth0", fn)
+}
+
+func (h *Host) onCable(ifname string, fn func(n *netlink.Handle, link, bridge netlink.Link) error) error {
+	p, ok := h.lab.ports[h.Name+" "+ifname]
 	if !ok {
-		return fmt.Errorf("%s has no eth0", h.Name)
+		return fmt.Errorf("%s has no %s", h.Name, ifname)
 	}
 	n := h.lab.net.nl
 	l, err := n.LinkByName(p.link)

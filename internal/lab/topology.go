@@ -52,6 +52,9 @@ type Options struct {
 	Mode Mode
 	// Servers is the number of real servers; they are not started yet.
 	Servers int
+	// Back: the directors are on the back network in every mode (as eth1), so
+	// that the sync daemon can have a cable of its own.
+	Back bool
 }
 
 // Lab is a network of namespaces.
@@ -172,7 +175,7 @@ func (l *Lab) buildDirector(i int) (*Host, error) {
 	if err := l.plug(h, "eth0", "front", fmt.Sprintf("10.0.0.%d/24", i)); err != nil {
 		return nil, err
 	}
-	if l.Mode == NAT {
+	if l.Mode == NAT || l.Back {
 		if err := l.plug(h, "eth1", "back", fmt.Sprintf("10.0.1.%d/24", i)); err != nil {
 			return nil, err
 		}
