@@ -52,7 +52,7 @@ func (h *holder) Present() []link.AddressStatus {
 	advertised := int(h.advertised.Load())
 	out := make([]link.AddressStatus, len(list))
 	for i, a := range list {
-		out[i] = link.AddressStatus{Address: a.Prefix, Interface: a.Interface, Present: a.Present, Excluded: i >= advertised}
+		out[i] = link.AddressStatus{Address: a.Prefix, Interface: a.Interface, Present: a.Present, Excluded: i >= advertised, Fragile: a.Fragile}
 	}
 	return out
 }

@@ -64,6 +64,9 @@ func (d *Director) build(stats map[ipvsctl.ServiceKey]ipvsctl.EntryStats, probes
 	d.buildSync(s)
 	d.buildElection(s)
 	s.Warnings = d.serviceWarnings()
+	if d.status != nil {
+		s.Warnings = append(s.Warnings, d.status.Warnings()...)
+	}
 	if d.o.Warnings != nil {
 		s.Warnings = append(s.Warnings, d.o.Warnings()...)
 	}

@@ -64,6 +64,10 @@ type AddressStatus struct {
 	Prefix    netip.Prefix
 	Interface string
 	Present   bool // as last read back
+	// Fragile: it shares its subnet with other addresses of the interface, and
+	// the kernel removes all of them when the first one is deleted, because
+	// promote_secondaries is 0.
+	Fragile bool
 }
 
 // Counters of a holder.
@@ -80,6 +84,8 @@ type Holder struct {
 	report func(Report)
 	claim  func(a netip.Addr, iface string, mac net.HardwareAddr)
 	log    *slog.Logger
+	// promotes reads the setting of an interface.
+	promotes func(iface string) bool
 
 	wanted atomic.Pointer[wanted] // replaced as a whole: orders take no lock
 	wake   chan struct{}
@@ -106,7 +112,7 @@ func (m *Monitor) NewHolder(c Config, log *slog.Logger, report func(Report)) *Ho
 }
 
 func newHolder(k kernel, s sender, watch func(string, func(Interface)) func(), c Config, log *slog.Logger, report func(Report)) *Holder {
-	h := &Holder{k: k, snd: s, watch: watch, report: report, log: log, wake: make(chan struct{}, 1)}
+	h := &Holder{k: k, snd: s, watch: watch, report: report, log: log, promotes: promotes, wake: make(chan struct{}, 1)}
 	h.wanted.Store(&wanted{config: c})
 	h.publish(c, nil)
 	return h
@@ -200,13 +206,16 @@ func (h *Holder) Run(ctx context.Context) error {
 }
 
 // publish makes the outcome readable from everywhere.
-func (h *Holder) publish(c Config, present func(Address) bool) {
+func (h *Holder) publish(c Config, fill func(*AddressStatus)) {
 	list := make([]AddressStatus, len(c.Addresses))
 	for i, a := range c.Addresses {
 		if a.Interface == "" {
 			a.Interface = c.Interface
 		}
-		list[i] = AddressStatus{Prefix: a.Prefix, Interface: a.Interface, Present: present != nil && present(a)}
+		list[i] = AddressStatus{Prefix: a.Prefix, Interface: a.Interface}
+		if fill != nil {
+			fill(&list[i])
+		}
 	}
 	h.status.Store(&list)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,7 +37,8 @@ type worker struct {
 	order   []key                      // configured addresses, in order
 	links   map[string]Interface       // looked up in this turn
 	lists   map[int][]InterfaceAddress // read in this turn
-	watched map[string]func()
+	watched map[string]*watching
+	fragile map[key]bool // addresses that would vanish with another one
 
 	done     wanted // what the last turn saw
 	started  bool
@@ -50,14 +52,23 @@ type worker struct {
 	fullWish bool // rounds asked for wait for the first address
 }
 
+// watching is an interface that addresses are on.
+type watching struct {
+	latest atomic.Pointer[Interface]
+	cancel func()
+}
+
 func newWorker(h *Holder) *worker {
-	return &worker{h: h, have: map[key]*have{}, links: map[string]Interface{}, lists: map[int][]InterfaceAddress{}, watched: map[string]func(){}}
+	return &worker{
+		h: h, have: map[key]*have{}, links: map[string]Interface{}, lists: map[int][]InterfaceAddress{},
+		watched: map[string]*watching{}, fragile: map[key]bool{},
+	}
 }
 
 func (w *worker) close() {
 	w.claims.stop()
-	for _, cancel := range w.watched {
-		cancel()
+	for _, x := range w.watched {
+		x.cancel()
 	}
 	if a, ok := w.h.snd.(*announcer); ok {
 		a.close()
@@ -106,6 +117,10 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 		w.outcome(p, ordered)
 		w.claims.follow(w.h, nil)
 	}
+	if reconfigured || looked || ordered || p.renewed {
+		w.findFragile()
+		w.publish()
+	}
 	return w.nextTurn()
 }
 
@@ -136,12 +151,17 @@ func (w *worker) reconfigure(c Config) {
 	}
 	for name := range ifaces {
 		if w.watched[name] == nil {
-			w.watched[name] = w.h.watch(name, func(Interface) { w.h.change(func(x *wanted) { x.changed++ }) })
+			x := &watching{}
+			w.watched[name] = x
+			x.cancel = w.h.watch(name, func(in Interface) {
+				x.latest.Store(&in)
+				w.h.change(func(x *wanted) { x.changed++ })
+			})
 		}
 	}
-	for name, cancel := range w.watched {
+	for name, x := range w.watched {
 		if !ifaces[name] {
-			cancel()
+			x.cancel()
 			delete(w.watched, name)
 		}
 	}
@@ -359,10 +379,7 @@ func (w *worker) outcome(p *pass, force bool) {
 	} else {
 		w.backoff, w.retryAt = 0, time.Time{}
 	}
-	w.h.publish(w.done.config, func(a Address) bool {
-		h := w.have[key{a.Prefix, a.Interface}]
-		return h != nil && h.present
-	})
+	w.publish()
 	if !force && w.phase == before && !p.renewed && len(p.restored) == 0 && sameError(w.err, beforeErr) {
 		return
 	}
@@ -375,6 +392,15 @@ func (w *worker) outcome(p *pass, force bool) {
 		}
 	}
 	w.h.report(r)
+}
+
+// publish makes what is known of each address readable from everywhere.
+func (w *worker) publish() {
+	w.h.publish(w.done.config, func(s *AddressStatus) {
+		k := key{s.Prefix, s.Interface}
+		h := w.have[k]
+		s.Present, s.Fragile = h != nil && h.present, w.fragile[k]
+	})
 }
 
 func sameError(a, b error) bool {

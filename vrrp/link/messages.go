@@ -174,4 +174,7 @@ type AddressStatus struct {
 	Interface string
 	Present   bool // read back from the kernel
 	Excluded  bool
+	// Fragile: the kernel removes it along with the first address of its
+	// subnet, because promote_secondaries is 0 on the interface.
+	Fragile bool `json:",omitempty"`
 }
