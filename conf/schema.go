@@ -87,7 +87,7 @@ func init() {
 	define(kindDefaults, "check"+serviceKeys, serviceNew)
 	define(kindDefaultsCheck, checkKeys+"hold", checkNew)
 	define(kindProcess, "realtime", "director_grace memory_lock")
-	define(kindVRRP, `interface vrid version priority advert_interval mode peers preempt preempt_delay start_delay
+	define(kindVRRP, `interface vrid version priority advert_interval mode peers source preempt preempt_delay start_delay
 		addresses excluded garp auth checksum track_interfaces track_services track_checks notify notify_timeout group`,
 		"track unicast_ttl accept manage_addresses virtual_mac")
 	schema[kindVRRP]["virtual_mac"] = key{"a virtual MAC is refused: addresses stay on the interface's own MAC, which gratuitous ARP tells everybody at once;" +

@@ -89,6 +89,7 @@ func (b *builder) instance(name string, v view) vrrp.Instance {
 		c.Checksum = vrrp.ChecksumPseudoHeader
 	}
 	b.peers(name, c, v)
+	b.source(&i, v)
 	i.Announce = b.announce(v.sub("garp"))
 	i.TrackInterfaces = b.tracks(v, "track_interfaces", b.trackedInterface)
 	i.Lifetime = lifetime(c)

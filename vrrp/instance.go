@@ -127,6 +127,11 @@ type Instance struct {
 	Addresses []Address
 	Excluded  []Address
 	Announce  Announce
+	// Source to send from: an address of the interface, without which the
+	// instance waits. Invalid: chosen among the interface's addresses, Prefer
+	// first if it is one of them.
+	Source netip.Addr `json:",omitzero"`
+	Prefer netip.Addr `json:",omitzero"`
 	// TrackInterfaces are watched by the speaker itself.
 	TrackInterfaces []Track
 	// Lifetime of a held address that nobody renews; see Config.Lifetime.

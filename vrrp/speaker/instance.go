@@ -72,6 +72,7 @@ type track struct {
 // warnings are logged once until the matter is over.
 type warnings struct {
 	mismatch bool
+	source   bool
 	send     bool
 	foreign  bool
 	rejected time.Duration // when the last rejected packet was logged
@@ -331,8 +332,14 @@ func join(list []netip.Prefix) string {
 // interfaceChanged tells the machine of link and source address.
 func (in *instance) interfaceChanged() {
 	p := in.port
-	src := source(&p.iface, &in.spec.Config, in.loop.isVirtual)
+	src := source(&p.iface, &in.spec, in.loop.isVirtual)
 	up := p.iface.Up && p.fd >= 0
+	missing := up && !src.IsValid() && in.spec.Source.IsValid()
+	if missing && !in.warned.source {
+		in.log.Warn("the configured source is no address of the interface, waiting for it", "event", "source_missing",
+			"interface", p.key.iface, "source", in.spec.Source.String())
+	}
+	in.warned.source = missing
 	if src == in.source && up == in.up {
 		return
 	}

@@ -88,17 +88,28 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// source chooses the address that an instance sends from: never a virtual one
-// (RFC 9568 section 5.1.1.1: the primary address). IPv6 multicast goes out
-// from the link-local address; unicast from the address nearest to the peer.
-func source(in *Interface, c *vrrp.Config, virtual func(netip.Addr) bool) netip.Addr {
+// source chooses the address that an instance sends from: the configured one,
+// else never a virtual one (RFC 9568 section 5.1.1.1: the primary address).
+// IPv6 multicast goes out from the link-local address; unicast from the address
+// that the peers know, or the one nearest to them.
+func source(in *Interface, spec *vrrp.Instance, virtual func(netip.Addr) bool) netip.Addr {
+	c := &spec.Config
 	var best netip.Addr
 	bestRank := 0
 	for i := range in.Addresses {
 		a := &in.Addresses[i]
 		ip := a.Prefix.Addr()
-		if ip.Is4() != (c.Family == vrrp.IPv4) || a.Tentative || virtual(ip) {
+		if ip.Is4() != (c.Family == vrrp.IPv4) || a.Tentative {
 			continue
+		}
+		if ip == spec.Source {
+			return ip
+		}
+		if spec.Source.IsValid() || virtual(ip) {
+			continue
+		}
+		if ip == spec.Prefer {
+			best, bestRank = ip, 10
 		}
 		rank := 1
 		if c.Mode == vrrp.Unicast && len(c.Peers) > 0 {

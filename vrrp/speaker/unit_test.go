@@ -510,8 +510,26 @@ func TestSource(t *testing.T) {
 		{v4("fe80::5/64", "2001:db8::5/64"), uni("2001:db8::7"), "2001:db8::5"},
 		{v4("fe80::5/64", "2001:db8::5/64"), uni("fe80::7"), "fe80::5"},
 	} {
-		if got := source(tc.in, &tc.c, virtual).String(); got != tc.want {
+		if got := source(tc.in, &vrrp.Instance{Config: tc.c}, virtual).String(); got != tc.want {
 			t.Errorf("%v: %s, want %s", tc.in.Addresses, got, tc.want)
+		}
+	}
+	ip := netip.MustParseAddr
+	for _, tc := range []struct {
+		in   *Interface
+		spec vrrp.Instance
+		want string
+	}{
+		{v4("10.0.0.5/24", "10.0.0.6/24 secondary"), vrrp.Instance{Config: uni("10.0.0.7"), Source: ip("10.0.0.6")}, "10.0.0.6"},
+		{v4("10.0.0.5/24"), vrrp.Instance{Config: uni("10.0.0.7"), Source: ip("10.0.0.6")}, "invalid IP"},
+		{v4("10.0.0.5/24", "10.0.0.100/24"), vrrp.Instance{Config: m4, Source: ip("10.0.0.100")}, "10.0.0.100"}, // of an owner
+		{v4("fe80::5/64", "fe80::6/64 tentative"), vrrp.Instance{Config: m6, Source: ip("fe80::6")}, "invalid IP"},
+		{v4("10.0.0.5/24", "10.0.0.6/24 secondary"), vrrp.Instance{Config: uni("10.0.0.7"), Prefer: ip("10.0.0.6")}, "10.0.0.6"},
+		{v4("10.0.0.6/24 secondary", "10.0.0.5/24"), vrrp.Instance{Config: uni("10.0.0.7"), Prefer: ip("10.0.0.6")}, "10.0.0.6"},
+		{v4("10.0.0.5/24"), vrrp.Instance{Config: uni("10.0.0.7"), Prefer: ip("10.0.0.6")}, "10.0.0.5"},
+	} {
+		if got := source(tc.in, &tc.spec, virtual).String(); got != tc.want {
+			t.Errorf("%v, source %v, preferred %v: %s, want %s", tc.in.Addresses, tc.spec.Source, tc.spec.Prefer, got, tc.want)
 		}
 	}
 }
