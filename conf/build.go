@@ -317,7 +317,7 @@ func familyName(a netip.Addr) string {
 // checkTemplate is a check before it knows its target.
 type checkTemplate struct {
 	name    string
-	spec    health.Spec
+	method  *health.Method
 	address netip.Addr // invalid: the server's
 	port    uint16     // 0: the server's
 	view    view

@@ -25,8 +25,8 @@ func (b *builder) template(name string, l layer) *checkTemplate {
 	own := b.view(l)
 	v := b.base.over(l)
 	v.r = own.r
-	t := &checkTemplate{name: name, view: own}
-	s := &t.spec
+	s := &health.Method{}
+	t := &checkTemplate{name: name, method: s, view: own}
 	s.Type = health.Type(own.str("type", "")) // judged with the keys
 	s.Interval = v.duration("interval", 2*time.Second, minCheckInterval, day)
 	s.FastInterval = v.duration("fast_interval", 0, minCheckInterval, day)
@@ -331,7 +331,7 @@ func (b *builder) serviceChecks(s *Service, own, v view, pool layer, hasPool boo
 	if s.Service.Key.Protocol == ipvsctl.UDP && len(out) > 0 {
 		only := true
 		for _, t := range out {
-			only = only && t.spec.Type.Holds() && t.spec.Type != health.Agent
+			only = only && t.method.Type.Holds() && t.method.Type != health.Agent
 		}
 		if only {
 			b.add(finding{at: own.table(), part: atTable, warning: true, what: "is UDP, but its checks only try TCP",
@@ -390,7 +390,7 @@ func needsPort(t health.Type) bool {
 
 // target is the check of one server.
 func (b *builder) target(t *checkTemplate, s *Service, srv *Server, service view) Check {
-	c := Check{Name: t.name, Spec: t.spec}
+	c := Check{Name: t.name, Spec: health.Spec{Method: t.method}}
 	addr, port := srv.Kernel.Key.Addr, srv.Kernel.Key.Port
 	if t.address.IsValid() {
 		addr = t.address
@@ -398,18 +398,18 @@ func (b *builder) target(t *checkTemplate, s *Service, srv *Server, service view
 	if t.port != 0 {
 		port = t.port
 	}
-	switch t.spec.Type {
+	switch t.method.Type {
 	case health.ICMP, health.File:
 		port = 0 // one probe for all ports of a server
 	}
-	if _, known := checkKinds[string(t.spec.Type)]; port == 0 && known && needsPort(t.spec.Type) && (s.Ports != nil || service.has("port") != service.has("fwmark")) && t.noPort != service.table() {
+	if _, known := checkKinds[string(t.method.Type)]; port == 0 && known && needsPort(t.method.Type) && (s.Ports != nil || service.has("port") != service.has("fwmark")) && t.noPort != service.table() {
 		if !t.view.has("port") && (s.Service.Key.FWMark != 0 || s.Service.Key.Addr.IsValid()) {
 			t.noPort = service.table()
 			b.add(finding{at: service.table(), part: atTable, what: fmt.Sprintf("has no single port that check %s could try", quote(t.name)),
 				cure: "give the check a port"})
 		}
 	}
-	if src := t.spec.Source; src.IsValid() && src.Is4() != addr.Is4() && t.otherFamily != service.table() {
+	if src := t.method.Source; src.IsValid() && src.Is4() != addr.Is4() && t.otherFamily != service.table() {
 		t.otherFamily = service.table()
 		b.add(finding{at: service.table(), part: atTable, what: fmt.Sprintf("server %s is %s, but check %s has the source %s", quote(srv.Name), familyName(addr), quote(t.name), src),
 			cure: "use a check without source, or with one of that family"})

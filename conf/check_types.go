@@ -7,7 +7,7 @@ import (
 )
 
 // typeOptions are those of the types that are more than tcp, http and udp.
-func (b *builder) typeOptions(v view, s *health.Spec) {
+func (b *builder) typeOptions(v view, s *health.Method) {
 	switch s.Type {
 	case health.HTTPS:
 		s.HTTP, s.TLS = b.httpOptions(v), b.tlsOptions(v, true)

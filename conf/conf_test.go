@@ -107,8 +107,7 @@ func TestExampleOnBothNodes(t *testing.T) {
 		t.Errorf("web3 %+v", web.Servers[2])
 	}
 	spec := web.Servers[0].Checks[0].Spec
-	wantSpec := health.Spec{Type: health.HTTP, Target: netip.MustParseAddrPort("10.0.0.21:80"), Interval: 2 * time.Second, Timeout: time.Second,
-		Rise: 2, Fall: 3, Jitter: 0.1, HTTP: health.HTTPOptions{Path: "/healthz", Host: "www.example.com", ExpectStatus: []health.StatusRange{{From: 200, To: 299}}}}
+	wantSpec := health.Spec{Target: netip.MustParseAddrPort("10.0.0.21:80"), Method: &health.Method{Type: health.HTTP, Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3, Jitter: 0.1, HTTP: health.HTTPOptions{Path: "/healthz", Host: "www.example.com", ExpectStatus: []health.StatusRange{{From: 200, To: 299}}}}}
 	if d := cmp.Diff(wantSpec, spec, compareAll); d != "" {
 		t.Errorf("spec -want +got:\n%s", d)
 	}

@@ -46,7 +46,7 @@ func (b *builder) duties() {
 			if tmpl == nil {
 				continue
 			}
-			spec := tmpl.spec
+			spec := health.Spec{Method: tmpl.method}
 			if tmpl.address.IsValid() {
 				spec.Target = netip.AddrPortFrom(tmpl.address, tmpl.port)
 			}
@@ -147,7 +147,7 @@ func (b *builder) trackedCheck(name string, at *path, p part) bool {
 		b.add(finding{at: at, part: p, what: "is no check", cure: orElse(didYouMean(name, known), fmt.Sprintf("define it: [check.%s]", keyText(name)))})
 		return false
 	}
-	switch typ := t.spec.Type; {
+	switch typ := t.method.Type; {
 	case checkKinds[string(typ)] == 0: // reported where it stands
 	case typ == health.Exec || typ == health.File:
 	case !t.view.has("address"):
@@ -156,7 +156,7 @@ func (b *builder) trackedCheck(name string, at *path, p part) bool {
 	case needsPort(typ) && !t.view.has("port"):
 		b.add(finding{at: at, part: p, what: "is a check without a port", cure: fmt.Sprintf("give [check.%s] a port", keyText(name))})
 		return false
-	case t.spec.Source.IsValid() && t.address.IsValid() && t.spec.Source.Is4() != t.address.Is4():
+	case t.method.Source.IsValid() && t.address.IsValid() && t.method.Source.Is4() != t.address.Is4():
 		b.add(finding{at: at, part: p, what: "is a check whose source is of another family than its address", cure: "use a source of that family"})
 		return false
 	}

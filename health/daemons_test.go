@@ -127,25 +127,25 @@ http { access_log off; client_body_temp_path %[2]s/b; proxy_temp_path %[2]s/p; f
 		t.Fatal(err)
 	}
 	daemonRun(t, path, "-p", dir, "-e", "stderr", "-c", file)
-	passes(t, Spec{Type: HTTP, Target: plain, HTTP: HTTPOptions{Path: "/ok", ExpectBody: "ready"}})
+	passes(t, Spec{Target: plain, Method: &Method{Type: HTTP, HTTP: HTTPOptions{Path: "/ok", ExpectBody: "ready"}}})
 	o := TLSOptions{CAFile: ca.file}
 	web := HTTPOptions{Path: "/ok", Host: "www.example", BodyPattern: "^all r.*y\n$"}
-	if rep := passes(t, Spec{Type: HTTPS, Target: secure, HTTP: web, TLS: o}); time.Until(rep.NotAfter) < 29*tlsDay {
+	if rep := passes(t, Spec{Target: secure, Method: &Method{Type: HTTPS, HTTP: web, TLS: o}}); time.Until(rep.NotAfter) < 29*tlsDay {
 		t.Error("the certificate ends", rep.NotAfter)
 	}
-	if rep := passes(t, Spec{Type: HTTPS, Target: secure, HTTP: HTTPOptions{Path: "/w", Host: "www.example", WeightHeader: "X-Weight"}, TLS: o}); rep.Advice != (Advice{AdviseWeight, 30}) {
+	if rep := passes(t, Spec{Target: secure, Method: &Method{Type: HTTPS, HTTP: HTTPOptions{Path: "/w", Host: "www.example", WeightHeader: "X-Weight"}, TLS: o}}); rep.Advice != (Advice{AdviseWeight, 30}) {
 		t.Error(rep.Advice)
 	}
-	if rep := passes(t, Spec{Type: HTTPS, Target: secure, HTTP: HTTPOptions{Path: "/drain", Host: "www.example", DrainStatus: []StatusRange{{404, 404}}}, TLS: o}); rep.Advice.Kind != AdviseDrain {
+	if rep := passes(t, Spec{Target: secure, Method: &Method{Type: HTTPS, HTTP: HTTPOptions{Path: "/drain", Host: "www.example", DrainStatus: []StatusRange{{404, 404}}}, TLS: o}}); rep.Advice.Kind != AdviseDrain {
 		t.Error(rep.Advice)
 	}
-	passes(t, Spec{Type: TCP, Target: plain, TCP: full})
+	passes(t, Spec{Target: plain, Method: &Method{Type: TCP, TCP: full}})
 	web.Host = "other.example"
-	fails(t, Spec{Type: HTTPS, Target: secure, HTTP: web, TLS: o}, ReasonTLS, "www.example")
-	fails(t, Spec{Type: HTTP, Target: plain, HTTP: HTTPOptions{Path: "/none"}}, ReasonStatus, "404")
-	fails(t, Spec{Type: HTTP, Target: secure, HTTP: HTTPOptions{Path: "/ok"}}, ReasonStatus, "400") // nginx says so in the clear
-	fails(t, Spec{Type: TLS, Target: plain, TLS: o}, ReasonTLS, "")
-	fails(t, Spec{Type: GRPC, Target: plain}, ReasonProtocol, "")
+	fails(t, Spec{Target: secure, Method: &Method{Type: HTTPS, HTTP: web, TLS: o}}, ReasonTLS, "www.example")
+	fails(t, Spec{Target: plain, Method: &Method{Type: HTTP, HTTP: HTTPOptions{Path: "/none"}}}, ReasonStatus, "404")
+	fails(t, Spec{Target: secure, Method: &Method{Type: HTTP, HTTP: HTTPOptions{Path: "/ok"}}}, ReasonStatus, "400") // nginx says so in the clear
+	fails(t, Spec{Target: plain, Method: &Method{Type: TLS, TLS: o}}, ReasonTLS, "")
+	fails(t, Spec{Target: plain, Method: &Method{Type: GRPC}}, ReasonProtocol, "")
 }
 
 func TestDaemonDNS(t *testing.T) {
@@ -157,7 +157,7 @@ func TestDaemonDNS(t *testing.T) {
 		args = append(args, "--user=root")
 	}
 	daemonRun(t, path, args...)
-	dns := func(o DNSOptions) Spec { return Spec{Type: DNS, Target: at, DNS: o} }
+	dns := func(o DNSOptions) Spec { return Spec{Target: at, Method: &Method{Type: DNS, DNS: o}} }
 	passes(t, dns(DNSOptions{Query: "ok.example", Expect: "192.0.2.1"}))
 	passes(t, dns(DNSOptions{Query: "t.example", QueryType: "TXT", Expect: "all ready"}))
 	passes(t, dns(DNSOptions{Query: "m.example.", QueryType: "mx", Expect: "10 mail.example"}))
@@ -170,9 +170,9 @@ func TestDaemonSMTP(t *testing.T) {
 	path := daemonPath(t, "msmtpd")
 	at := freePort(t)
 	daemonRun(t, path, "--interface=127.0.0.1", fmt.Sprintf("--port=%d", at.Port()), "--command=/bin/true")
-	passes(t, Spec{Type: SMTP, Target: at, SMTP: SMTPOptions{Helo: "lb1.example"}})
-	fails(t, Spec{Type: SMTP, Target: at, SMTP: SMTPOptions{StartTLS: true}}, ReasonStatus, "STARTTLS")
-	fails(t, Spec{Type: HTTP, Target: at}, ReasonProtocol, "not HTTP")
+	passes(t, Spec{Target: at, Method: &Method{Type: SMTP, SMTP: SMTPOptions{Helo: "lb1.example"}}})
+	fails(t, Spec{Target: at, Method: &Method{Type: SMTP, SMTP: SMTPOptions{StartTLS: true}}}, ReasonStatus, "STARTTLS")
+	fails(t, Spec{Target: at, Method: &Method{Type: HTTP}}, ReasonProtocol, "not HTTP")
 }
 
 func TestDaemonOpenSSL(t *testing.T) {
@@ -191,8 +191,8 @@ func TestDaemonOpenSSL(t *testing.T) {
 			cert, key := ca.store(tc.cert)
 			at := freePort(t)
 			daemonRun(t, path, "s_server", "-accept", at.String(), "-cert", cert, "-key", key, "-www", "-quiet", "-tls1_2")
-			passes(t, Spec{Type: TLS, Target: at, TLS: TLSOptions{NoVerify: true}})
-			s := Spec{Type: TLS, Target: at, TLS: TLSOptions{CAFile: ca.file}}
+			passes(t, Spec{Target: at, Method: &Method{Type: TLS, TLS: TLSOptions{NoVerify: true}}})
+			s := Spec{Target: at, Method: &Method{Type: TLS, TLS: TLSOptions{CAFile: ca.file}}}
 			fails(t, s, tc.want, tc.text)
 			s.Type = HTTPS
 			fails(t, s, tc.want, tc.text)

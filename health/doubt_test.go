@@ -20,7 +20,7 @@ func newDoubtBench(servers int, timeout time.Duration) *doubtBench {
 	b := &doubtBench{doubt: &doubt{}, now: int64(time.Hour)}
 	checks := map[Key]*check{}
 	for i := range servers {
-		c := &check{spec: Spec{Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 80)}}
+		c := &check{spec: Spec{Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 80), Method: &Method{}}}
 		c.timing = timing{interval: int64(time.Second), timeout: int64(timeout)}
 		checks[Key(fmt.Sprint(i))] = c
 	}
@@ -161,7 +161,7 @@ func TestFrozenVerdicts(t *testing.T) {
 		hung, gone := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80")
 		b.servers[hung], b.servers[gone] = &fakeServer{}, &fakeServer{}
 		spec := func(a netip.AddrPort) Spec {
-			return Spec{Type: TCP, Target: a, Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 1, Fall: 2}
+			return Spec{Target: a, Method: &Method{Type: TCP, Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 1, Fall: 2}}
 		}
 		b.Apply([]Spec{spec(hung), spec(gone)})
 		time.Sleep(3 * time.Second)
@@ -196,7 +196,7 @@ func TestFrozenVerdicts(t *testing.T) {
 // The canary passes where loopback works, and is nobody's check.
 func TestCanary(t *testing.T) {
 	s := NewScheduler(Options{})
-	spec := Spec{Type: TCP, Target: closedPort(t), Interval: 100 * time.Millisecond, Timeout: 50 * time.Millisecond}
+	spec := Spec{Target: closedPort(t), Method: &Method{Type: TCP, Interval: 100 * time.Millisecond, Timeout: 50 * time.Millisecond}}
 	run(t, s, spec)
 	until(t, "a canary that passed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.book.doubt.canaryTrusted })
 	if n := len(s.Statuses()); n != 1 {

@@ -266,7 +266,7 @@ func (e *engine) canary() (Spec, bool) {
 	if err != nil || !ok {
 		return Spec{}, false
 	}
-	return Spec{Type: TCP, Target: netip.AddrPortFrom(netip.AddrFrom4(local), uint16(in4.Port)), Interval: canaryInterval, Timeout: canaryTimeout, Rise: 1, Fall: 1}, true
+	return Spec{Target: netip.AddrPortFrom(netip.AddrFrom4(local), uint16(in4.Port)), Method: &Method{Type: TCP, Interval: canaryInterval, Timeout: canaryTimeout, Rise: 1, Fall: 1}}, true
 }
 
 func (e *engine) cancel(c *check) {

@@ -32,9 +32,7 @@ func TestEngineCost(t *testing.T) {
 	}
 	var specs []Spec
 	for i := range n {
-		specs = append(specs, Spec{Type: Type(how[2]), Interval: time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 1,
-			Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 8, byte(i / 250), byte(i%250 + 1)}), 80),
-			TCP:    TCPOptions{Handshake: how[3], Close: how[4]}})
+		specs = append(specs, Spec{Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 8, byte(i / 250), byte(i%250 + 1)}), 80), Method: &Method{Type: Type(how[2]), Interval: time.Second, Timeout: 2 * time.Second, Rise: 1, Fall: 1, TCP: TCPOptions{Handshake: how[3], Close: how[4]}}})
 	}
 	down := 0
 	s := NewScheduler(Options{OnChange: func(c Change) {

@@ -50,7 +50,7 @@ func probes(s *Scheduler, k Key) uint64 {
 }
 
 func often(typ Type, to netip.AddrPort, o TCPOptions) Spec {
-	return Spec{Type: typ, Target: to, Interval: 2 * time.Millisecond, Timeout: time.Second, TCP: o}
+	return Spec{Target: to, Method: &Method{Type: typ, Interval: 2 * time.Millisecond, Timeout: time.Second, TCP: o}}
 }
 
 // The application sees nothing of a half-open probe, a clean end with "fin"
@@ -108,7 +108,7 @@ func TestNothingGrows(t *testing.T) {
 	to := server(t, func(c *net.TCPConn) { c.Close() })
 	udp := silentUDP(t)
 	specs := []Spec{often(TCP, to, half), often(TCP, to, full), often(TCP, to, fullReset), often(TCP, closedPort(t), half),
-		{Type: UDP, Target: udp, Interval: 2 * time.Millisecond, Timeout: time.Millisecond, UDP: UDPOptions{NoReply: true}}}
+		{Target: udp, Method: &Method{Type: UDP, Interval: 2 * time.Millisecond, Timeout: time.Millisecond, UDP: UDPOptions{NoReply: true}}}}
 	for _, spec := range specs {
 		s := NewScheduler(Options{})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -206,16 +206,16 @@ func TestIPv6(t *testing.T) {
 	}
 	defer l.Close()
 	for _, src := range []netip.Addr{{}, netip.IPv6Loopback()} {
-		f, _ := probe(t, Spec{Type: TCP, Target: l.Addr().(*net.TCPAddr).AddrPort(), Source: src})
+		f, _ := probe(t, Spec{Target: l.Addr().(*net.TCPAddr).AddrPort(), Method: &Method{Type: TCP, Source: src}})
 		expectReason(t, "from "+src.String(), f, "")
 	}
-	f, _ := probe(t, Spec{Type: TCP, Target: l.Addr().(*net.TCPAddr).AddrPort(), Source: netip.MustParseAddr("127.0.0.1")})
+	f, _ := probe(t, Spec{Target: l.Addr().(*net.TCPAddr).AddrPort(), Method: &Method{Type: TCP, Source: netip.MustParseAddr("127.0.0.1")}})
 	expectReason(t, "source of another family", f, ReasonInternal)
-	f, _ = probe(t, Spec{Type: TCP, Target: netip.MustParseAddrPort("[fe80::1%nosuch]:80")})
+	f, _ = probe(t, Spec{Target: netip.MustParseAddrPort("[fe80::1%nosuch]:80"), Method: &Method{Type: TCP}})
 	expectReason(t, "no such interface", f, ReasonInternal)
-	f, _ = probe(t, Spec{Type: TCP})
+	f, _ = probe(t, Spec{Method: &Method{Type: TCP}})
 	expectReason(t, "no address", f, ReasonInternal)
-	f, _ = probe(t, Spec{Type: "nosuch", Target: target})
+	f, _ = probe(t, Spec{Target: target, Method: &Method{Type: "nosuch"}})
 	expectReason(t, "no such type", f, ReasonInternal)
 }
 
@@ -225,7 +225,7 @@ func TestManyHang(t *testing.T) {
 	hung := fullPort(t)
 	var specs []Spec
 	for i := range 2 * maxIdle {
-		specs = append(specs, Spec{Type: TCP, Target: hung, Interval: 200 * time.Millisecond, Timeout: 100*time.Millisecond + time.Duration(i)})
+		specs = append(specs, Spec{Target: hung, Method: &Method{Type: TCP, Interval: 200 * time.Millisecond, Timeout: 100*time.Millisecond + time.Duration(i)}})
 	}
 	fds := descriptors(t)
 	s := NewScheduler(Options{})
@@ -257,7 +257,7 @@ func TestEngineWithProbers(t *testing.T) {
 	s.open = func(ctx context.Context, clk clock) (driver, error) {
 		return newEngine(ctx, clk, func(Spec) Prober { return srv })
 	}
-	other := Spec{Type: "other", Target: target, Interval: 10 * time.Millisecond, Timeout: 5 * time.Millisecond}
+	other := Spec{Target: target, Method: &Method{Type: "other", Interval: 10 * time.Millisecond, Timeout: 5 * time.Millisecond}}
 	tcp := often(TCP, server(t, func(*net.TCPConn) {}), half)
 	s.Apply([]Spec{other, tcp})
 	for i, want := range []State{Up, Down, Up} {
@@ -289,7 +289,7 @@ func TestResultWakesTheLoop(t *testing.T) {
 	s.open = func(ctx context.Context, clk clock) (driver, error) {
 		return newEngine(ctx, clk, func(Spec) Prober { return &fakeServer{} })
 	}
-	spec := Spec{Type: "other", Target: target, Interval: 100 * time.Millisecond, Timeout: 6 * time.Second}
+	spec := Spec{Target: target, Method: &Method{Type: "other", Interval: 100 * time.Millisecond, Timeout: 6 * time.Second}}
 	run(t, s, spec)
 	until(t, "judged", func() bool { st, _ := s.Status(spec.Key()); return st.State == Up })
 	if st, _ := s.Status(spec.Key()); st.LastTook > 3*time.Second {
@@ -320,7 +320,7 @@ func TestSleepsBetweenProbes(t *testing.T) {
 				d = &counting{driver: e}
 				return d, err
 			}
-			spec := Spec{Type: TCP, Target: to, Interval: interval, Timeout: 10 * time.Millisecond}
+			spec := Spec{Target: to, Method: &Method{Type: TCP, Interval: interval, Timeout: 10 * time.Millisecond}}
 			s.Apply([]Spec{spec})
 			ctx, cancel := context.WithTimeout(t.Context(), 4*interval)
 			if err := s.Run(ctx); err != nil {

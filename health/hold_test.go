@@ -81,7 +81,7 @@ func TestHoldTellsOfACrash(t *testing.T) {
 					downs <- c
 				}
 			}})
-			spec := Spec{Type: TCP, Target: d.addr(), Interval: 900 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 3, Hold: true}
+			spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: 900 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 3, Hold: true}}
 			run(t, s, spec)
 			until(t, "held", func() bool { return held(s, spec.Key()) && d.open() == 1 })
 			began := time.Now()
@@ -114,7 +114,7 @@ func TestHoldIsAHintOnly(t *testing.T) {
 			t.Errorf("down: %v", c.Failure)
 		}
 	}})
-	spec := Spec{Type: TCP, Target: d.addr(), Interval: 20 * time.Millisecond, Timeout: 2 * time.Second, Fall: 2, Hold: true}
+	spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: 20 * time.Millisecond, Timeout: 2 * time.Second, Fall: 2, Hold: true}}
 	run(t, s, spec)
 	for range 3 {
 		// The pause between attempts is of seconds: make it short.
@@ -154,7 +154,7 @@ func TestHoldPausesAndLetsGo(t *testing.T) {
 	var seen atomic.Int32
 	to := server(t, func(c *net.TCPConn) { seen.Add(1); c.SetLinger(0); c.Close() })
 	s := NewScheduler(Options{})
-	spec := Spec{Type: TCP, Target: to, Interval: 5 * time.Millisecond, Timeout: time.Second, Hold: true}
+	spec := Spec{Target: to, Method: &Method{Type: TCP, Interval: 5 * time.Millisecond, Timeout: time.Second, Hold: true}}
 	run(t, s, spec)
 	until(t, "probes", func() bool { return probes(s, spec.Key()) > 50 })
 	if n := seen.Load(); n > 2 {
@@ -173,7 +173,7 @@ func TestHoldPausesAndLetsGo(t *testing.T) {
 func TestHintFromOutside(t *testing.T) {
 	d := newDaemon(t, netip.MustParseAddrPort("127.0.0.1:0"))
 	s := NewScheduler(Options{})
-	spec := Spec{Type: TCP, Target: d.addr(), Interval: time.Hour, Timeout: time.Second, Hold: true}
+	spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: time.Hour, Timeout: time.Second, Hold: true}}
 	run(t, s, spec)
 	until(t, "up", func() bool { return probes(s, spec.Key()) == 1 })
 	s.Hint(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.1") })
@@ -194,7 +194,7 @@ func TestHeldProbesAllocateNothing(t *testing.T) {
 	}
 	d := newDaemon(t, netip.MustParseAddrPort("127.0.0.1:0"))
 	s := NewScheduler(Options{})
-	spec := Spec{Type: TCP, Target: d.addr(), Interval: time.Millisecond, Timeout: time.Second, Hold: true}
+	spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: time.Millisecond, Timeout: time.Second, Hold: true}}
 	run(t, s, spec)
 	until(t, "held", func() bool { return held(s, spec.Key()) && probes(s, spec.Key()) > 100 })
 	var before, after runtime.MemStats

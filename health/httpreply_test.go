@@ -56,12 +56,12 @@ func TestHTTPReply(t *testing.T) {
 		{"folded", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "", ""},
 		{"empty", "", "", ReasonProtocol},
 	} {
-		c, _ := newHTTPCheck(Spec{Type: HTTP, HTTP: HTTPOptions{ExpectBody: tc.body}})
+		c, _ := newHTTPCheck(Spec{Method: &Method{Type: HTTP, HTTP: HTTPOptions{ExpectBody: tc.body}}})
 		for _, piece := range []int{1, 7, 1 << 20} {
 			expectReason(t, tc.name, judge(c, tc.reply, piece), tc.want)
 		}
 	}
-	head, _ := newHTTPCheck(Spec{Type: HTTP, HTTP: HTTPOptions{Method: "HEAD", ExpectBody: "x"}})
+	head, _ := newHTTPCheck(Spec{Method: &Method{Type: HTTP, HTTP: HTTPOptions{Method: "HEAD", ExpectBody: "x"}}})
 	expectReason(t, "HEAD has no body", judge(head, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 100), ReasonBody)
 }
 
@@ -73,7 +73,7 @@ func FuzzHTTPReply(f *testing.F) {
 		f.Add(s, "hello", 3)
 	}
 	f.Fuzz(func(t *testing.T, reply, text string, piece int) {
-		c, _ := newHTTPCheck(Spec{Type: HTTP, HTTP: HTTPOptions{ExpectBody: text, BodyLimit: 1000, ExpectStatus: []StatusRange{{100, 999}}}})
+		c, _ := newHTTPCheck(Spec{Method: &Method{Type: HTTP, HTTP: HTTPOptions{ExpectBody: text, BodyLimit: 1000, ExpectStatus: []StatusRange{{100, 999}}}}})
 		whole := judge(c, reply, len(reply)+1)
 		if cut := judge(c, reply, max(1, piece&1023)); (cut == nil) != (whole == nil) || cut != nil && cut.Reason != whole.Reason {
 			t.Fatalf("whole %v, in pieces %v", whole, cut)

@@ -78,7 +78,7 @@ func TestNoWayThere(t *testing.T) {
 					continue // the kernel tells a datagram's sender nothing of a missing neighbour
 				}
 				s := NewScheduler(Options{})
-				spec := Spec{Type: typ, Target: netip.MustParseAddrPort(tc.to), Interval: 20 * time.Millisecond, Timeout: 3 * time.Second}
+				spec := Spec{Target: netip.MustParseAddrPort(tc.to), Method: &Method{Type: typ, Interval: 20 * time.Millisecond, Timeout: 3 * time.Second}}
 				s.Apply([]Spec{spec})
 				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 				s.opts.OnChange = func(Change) { cancel() }
@@ -127,7 +127,7 @@ func TestNeighbourComesBack(t *testing.T) {
 		must(h.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}}))
 		for i, timeout := range []time.Duration{3 * time.Second, 20 * time.Millisecond} {
 			there := net.IPv4(192, 0, 2, byte(9+i))
-			spec := Spec{Type: TCP, Target: netip.MustParseAddrPort(there.String() + ":80"), Interval: 20 * time.Millisecond, Timeout: timeout, Rise: 1, Fall: 3}
+			spec := Spec{Target: netip.MustParseAddrPort(there.String() + ":80"), Method: &Method{Type: TCP, Interval: 20 * time.Millisecond, Timeout: timeout, Rise: 1, Fall: 3}}
 			s := NewScheduler(Options{})
 			s.Apply([]Spec{spec})
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

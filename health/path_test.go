@@ -51,14 +51,14 @@ func TestPathOfAProbe(t *testing.T) {
 			s    Spec
 			want Reason
 		}{
-			"as routed":               {Spec{Target: here}, ""},
-			"source":                  {Spec{Target: here, Source: source}, ""},
-			"source that is not ours": {Spec{Target: here, Source: netip.MustParseAddr("203.0.113.5")}, ReasonInternal},
-			"interface":               {Spec{Target: here, Interface: "lo"}, ""},
-			"no such interface":       {Spec{Target: here, Interface: "nosuch"}, ReasonInternal},
-			"no mark":                 {Spec{Target: far}, ReasonUnreachable},
-			"mark":                    {Spec{Target: far, Mark: 7}, ReasonInternal},
-			"mark of no rule":         {Spec{Target: here, Mark: 9}, ""},
+			"as routed":               {Spec{Target: here, Method: &Method{}}, ""},
+			"source":                  {Spec{Target: here, Method: &Method{Source: source}}, ""},
+			"source that is not ours": {Spec{Target: here, Method: &Method{Source: netip.MustParseAddr("203.0.113.5")}}, ReasonInternal},
+			"interface":               {Spec{Target: here, Method: &Method{Interface: "lo"}}, ""},
+			"no such interface":       {Spec{Target: here, Method: &Method{Interface: "nosuch"}}, ReasonInternal},
+			"no mark":                 {Spec{Target: far, Method: &Method{}}, ReasonUnreachable},
+			"mark":                    {Spec{Target: far, Method: &Method{Mark: 7}}, ReasonInternal},
+			"mark of no rule":         {Spec{Target: here, Method: &Method{Mark: 9}}, ""},
 		} {
 			s := tc.s
 			s.Type = Agent

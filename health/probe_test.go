@@ -24,10 +24,12 @@ func probe(t *testing.T, s Spec) (*Failure, time.Duration) {
 	sch = NewScheduler(Options{OnChange: func(c Change) {
 		once.Do(func() { st, _ := sch.Status(c.Key); st.LastFailure, st.LastTook = c.Failure, c.Took; first <- st })
 	}})
-	s.Interval = max(s.Interval, 20*time.Millisecond)
-	if s.Timeout == 0 {
-		s.Timeout = 5 * time.Second
-	}
+	s = with(s, func(s *Spec) {
+		s.Interval = max(s.Interval, 20*time.Millisecond)
+		if s.Timeout == 0 {
+			s.Timeout = 5 * time.Second
+		}
+	})
 	sch.Apply([]Spec{s})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -149,7 +151,7 @@ func TestTCPProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			check := func(name string, to netip.AddrPort, timeout time.Duration, want Reason) {
 				t.Helper()
-				f, took := probe(t, Spec{Type: TCP, Target: to, Timeout: timeout, TCP: o})
+				f, took := probe(t, Spec{Target: to, Method: &Method{Type: TCP, Timeout: timeout, TCP: o}})
 				expectReason(t, name, f, want)
 				if want == ReasonTimeout && (took < timeout || took > timeout+slack()) {
 					t.Errorf("%s: took %v, timeout %v", name, took, timeout)
@@ -242,16 +244,16 @@ func TestHTTPProbe(t *testing.T) {
 		}, o: HTTPOptions{ExpectBody: "b"}, want: ReasonBody, detail: "text not found in 65536 octets"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f, _ := probe(t, Spec{Type: HTTP, Target: server(t, tc.serve), Timeout: tc.limit, HTTP: tc.o})
+			f, _ := probe(t, Spec{Target: server(t, tc.serve), Method: &Method{Type: HTTP, Timeout: tc.limit, HTTP: tc.o}})
 			expectReason(t, tc.name, f, tc.want)
 			if f != nil && !strings.HasPrefix(f.Detail, tc.detail) {
 				t.Errorf("detail %q, want %q", f.Detail, tc.detail)
 			}
 		})
 	}
-	f, _ := probe(t, Spec{Type: HTTP, Target: closedPort(t)})
+	f, _ := probe(t, Spec{Target: closedPort(t), Method: &Method{Type: HTTP}})
 	expectReason(t, "refuses", f, ReasonRefused)
-	f, _ = probe(t, Spec{Type: HTTP, Target: fullPort(t), Timeout: 50 * time.Millisecond})
+	f, _ = probe(t, Spec{Target: fullPort(t), Method: &Method{Type: HTTP, Timeout: 50 * time.Millisecond}})
 	expectReason(t, "answers no SYN", f, ReasonTimeout)
 }
 
@@ -274,7 +276,7 @@ func TestHTTPRequest(t *testing.T) {
 		"all": {HTTPOptions{Method: "HEAD", Path: "/a?b", Host: "x.test", Headers: []string{"X: y", "user-agent: me"}},
 			"HEAD /a?b HTTP/1.1\r\nHost: x.test\r\nAccept: */*\r\nConnection: close\r\nX: y\r\nuser-agent: me\r\n\r\n"},
 	} {
-		f, _ := probe(t, Spec{Type: HTTP, Target: to, HTTP: tc.o})
+		f, _ := probe(t, Spec{Target: to, Method: &Method{Type: HTTP, HTTP: tc.o}})
 		expectReason(t, name, f, "")
 		for drained := false; !drained; { // the probe may have run more than once
 			select {
@@ -348,7 +350,7 @@ func TestUDPProbe(t *testing.T) {
 		{name: "refuses", to: closedUDP(t), want: ReasonRefused},
 		{name: "refuses though silence is accepted", to: closedUDP(t), o: UDPOptions{NoReply: true}, want: ReasonRefused},
 	} {
-		f, took := probe(t, Spec{Type: UDP, Target: tc.to, Timeout: tc.limit, UDP: tc.o})
+		f, took := probe(t, Spec{Target: tc.to, Method: &Method{Type: UDP, Timeout: tc.limit, UDP: tc.o}})
 		expectReason(t, tc.name, f, tc.want)
 		if tc.want == ReasonTimeout && took > tc.limit+slack() {
 			t.Errorf("%s: took %v of %v", tc.name, took, tc.limit)
@@ -359,16 +361,16 @@ func TestUDPProbe(t *testing.T) {
 func TestSourceAddress(t *testing.T) {
 	from := make(chan netip.Addr, 100)
 	to := server(t, func(c *net.TCPConn) { from <- c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr(); c.Close() })
-	s := Spec{Type: TCP, Target: to, Source: netip.MustParseAddr("127.0.0.9"), TCP: full}
+	s := Spec{Target: to, Method: &Method{Type: TCP, Source: netip.MustParseAddr("127.0.0.9"), TCP: full}}
 	f, _ := probe(t, s)
 	expectReason(t, "bound", f, "")
 	if got := <-from; got != s.Source {
 		t.Errorf("came from %v", got)
 	}
-	f, _ = probe(t, Spec{Type: UDP, Target: udpServer(t, func(b []byte) []byte { return b }), Source: s.Source})
+	f, _ = probe(t, Spec{Target: udpServer(t, func(b []byte) []byte { return b }), Method: &Method{Type: UDP, Source: s.Source}})
 	expectReason(t, "bound datagram", f, "")
 	for _, typ := range []Type{TCP, HTTP, UDP} {
-		s := Spec{Type: typ, Target: to, Source: netip.MustParseAddr("192.0.2.99"), Timeout: 100 * time.Millisecond}
+		s := Spec{Target: to, Method: &Method{Type: typ, Source: netip.MustParseAddr("192.0.2.99"), Timeout: 100 * time.Millisecond}}
 		f, _ := probe(t, s)
 		expectReason(t, string(typ)+" from an address that is not ours", f, ReasonInternal)
 	}

@@ -145,7 +145,7 @@ func TestTLSCertificates(t *testing.T) {
 			}
 			for _, typ := range []Type{TLS, HTTPS} {
 				to, sni := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{tc.cert}}, map[Type]string{HTTPS: "HTTP/1.1 200 OK\r\n\r\n"}[typ])
-				rep, f := ask(t, Spec{Type: typ, Target: to, TLS: tc.o}, patience)
+				rep, f := ask(t, Spec{Target: to, Method: &Method{Type: typ, TLS: tc.o}}, patience)
 				wantReason(t, f, tc.want, tc.text)
 				if tc.want == ReasonInternal {
 					continue
@@ -189,13 +189,13 @@ func TestHTTPS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			to, _ := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{cert}}, tc.reply)
 			tc.o.Host = "a.example"
-			rep, f := ask(t, Spec{Type: HTTPS, Target: to, HTTP: tc.o, TLS: TLSOptions{CAFile: ca.file}}, patience)
+			rep, f := ask(t, Spec{Target: to, Method: &Method{Type: HTTPS, HTTP: tc.o, TLS: TLSOptions{CAFile: ca.file}}}, patience)
 			wantReason(t, f, tc.want, tc.text)
 			if rep.Advice != tc.a {
 				t.Errorf("advice %v, want %v", rep.Advice, tc.a)
 			}
 			// The engine's own HTTP comes to the same.
-			f, _ = probe(t, Spec{Type: HTTP, Target: server(t, reply(tc.reply)), HTTP: tc.o})
+			f, _ = probe(t, Spec{Target: server(t, reply(tc.reply)), Method: &Method{Type: HTTP, HTTP: tc.o}})
 			wantReason(t, f, tc.want, tc.text)
 		})
 	}
@@ -206,7 +206,7 @@ func TestTLSClientCertificate(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	to, _ := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue(-time.Hour, tlsDay, "127.0.0.1")}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}, "HTTP/1.1 200 OK\r\n\r\n")
-	s := Spec{Type: HTTPS, Target: to, TLS: TLSOptions{CAFile: ca.file}}
+	s := Spec{Target: to, Method: &Method{Type: HTTPS, TLS: TLSOptions{CAFile: ca.file}}}
 	_, f := ask(t, s, patience)
 	wantReason(t, f, ReasonTLS, "certificate required")
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -238,7 +238,7 @@ func TestSMTPStartTLS(t *testing.T) {
 		l.next()
 		io.WriteString(s, "221 bye\r\n")
 	})
-	s := Spec{Type: SMTP, Target: to, SMTP: SMTPOptions{StartTLS: true}, TLS: TLSOptions{CAFile: ca.file, ServerName: "mx.example"}}
+	s := Spec{Target: to, Method: &Method{Type: SMTP, SMTP: SMTPOptions{StartTLS: true}, TLS: TLSOptions{CAFile: ca.file, ServerName: "mx.example"}}}
 	rep, f := ask(t, s, patience)
 	if wantReason(t, f, "", ""); rep.NotAfter.IsZero() {
 		t.Error("nothing told of the certificate")
@@ -256,11 +256,11 @@ func TestHangingHandshakesLeaveRoom(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3*cap(cpuSlots()) + 3 {
 		wg.Go(func() {
-			_, f := ask(t, Spec{Type: TLS, Target: hung}, 600*time.Millisecond)
+			_, f := ask(t, Spec{Target: hung, Method: &Method{Type: TLS}}, 600*time.Millisecond)
 			wantReason(t, f, ReasonTimeout, "")
 		})
 	}
-	_, f := ask(t, Spec{Type: TLS, Target: to, TLS: TLSOptions{CAFile: ca.file}}, 500*time.Millisecond)
+	_, f := ask(t, Spec{Target: to, Method: &Method{Type: TLS, TLS: TLSOptions{CAFile: ca.file}}}, 500*time.Millisecond)
 	wantReason(t, f, "", "")
 	wg.Wait()
 	if n := len(cpuSlots()); n != 0 {
@@ -280,7 +280,7 @@ func TestWaitingForASlotIsOurs(t *testing.T) {
 	}()
 	to, _ := tlsServer(t, &tls.Config{}, "")
 	s := NewScheduler(Options{})
-	spec := Spec{Type: TLS, Target: to, Interval: 40 * time.Millisecond, Timeout: 40 * time.Millisecond}
+	spec := Spec{Target: to, Method: &Method{Type: TLS, Interval: 40 * time.Millisecond, Timeout: 40 * time.Millisecond}}
 	run(t, s, spec)
 	until(t, "a probe that was ours to fail", func() bool { st, _ := s.Status(spec.Key()); return st.Failed[ReasonInternal] > 1 })
 	if st, _ := s.Status(spec.Key()); st.State != Unknown {

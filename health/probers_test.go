@@ -88,8 +88,8 @@ func floods(c *net.TCPConn) {
 // trickle, flood, close early and speak something else.
 func TestStreamProbersMeetBadServers(t *testing.T) {
 	types := map[Type]Spec{
-		HTTPS: {Type: HTTPS, TLS: TLSOptions{NoVerify: true}}, TLS: {Type: TLS, TLS: TLSOptions{NoVerify: true}},
-		SMTP: {Type: SMTP}, GRPC: {Type: GRPC}, Agent: {Type: Agent, Agent: AgentOptions{Send: "x\n"}},
+		HTTPS: {Method: &Method{Type: HTTPS, TLS: TLSOptions{NoVerify: true}}}, TLS: {Method: &Method{Type: TLS, TLS: TLSOptions{NoVerify: true}}},
+		SMTP: {Method: &Method{Type: SMTP}}, GRPC: {Method: &Method{Type: GRPC}}, Agent: {Method: &Method{Type: Agent, Agent: AgentOptions{Send: "x\n"}}},
 	}
 	for typ, s := range types {
 		s.Target = closedPort(t)
@@ -153,11 +153,11 @@ func TestSMTP(t *testing.T) {
 		"huge":       {[]string{strings.Repeat("220-aaaaaaaaaaaaaaaa\r\n", 2000)}, ReasonProtocol, "without end"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, f := ask(t, Spec{Type: SMTP, Target: server(t, says(tc.lines...))}, patience)
+			_, f := ask(t, Spec{Target: server(t, says(tc.lines...)), Method: &Method{Type: SMTP}}, patience)
 			wantReason(t, f, tc.want, tc.text)
 		})
 	}
-	_, f := ask(t, Spec{Type: SMTP, Target: server(t, says("220 a\r\n", "250 b\r\n", "454 no TLS\r\n")), SMTP: SMTPOptions{StartTLS: true}}, patience)
+	_, f := ask(t, Spec{Target: server(t, says("220 a\r\n", "250 b\r\n", "454 no TLS\r\n")), Method: &Method{Type: SMTP, SMTP: SMTPOptions{StartTLS: true}}}, patience)
 	wantReason(t, f, ReasonStatus, "454")
 }
 
@@ -174,7 +174,7 @@ func TestAgent(t *testing.T) {
 		"\n": {r: ReasonProtocol}, "": {r: ReasonProtocol}, "hello\n": {r: ReasonProtocol}, "75\n": {r: ReasonProtocol}, "-3%\n": {r: ReasonProtocol}, "5000%\n": {r: ReasonProtocol},
 	} {
 		t.Run(fmt.Sprintf("%q", in), func(t *testing.T) {
-			rep, f := ask(t, Spec{Type: Agent, Target: server(t, says(in))}, patience)
+			rep, f := ask(t, Spec{Target: server(t, says(in)), Method: &Method{Type: Agent}}, patience)
 			wantReason(t, f, want.r, want.text)
 			if rep.Advice != want.a {
 				t.Errorf("advice %v, want %v", rep.Advice, want.a)
@@ -188,7 +188,7 @@ func TestAgent(t *testing.T) {
 		io.WriteString(c, "up\n")
 		close(ok)
 	})
-	_, f := ask(t, Spec{Type: Agent, Target: to, Agent: AgentOptions{Send: "lb1\n"}}, patience)
+	_, f := ask(t, Spec{Target: to, Method: &Method{Type: Agent, Agent: AgentOptions{Send: "lb1\n"}}}, patience)
 	<-ok
 	if wantReason(t, f, "", ""); got != "lb1" {
 		t.Errorf("sent %q", got)
@@ -283,19 +283,19 @@ func TestDNS(t *testing.T) {
 			if tc.want == ReasonTimeout {
 				limit = 60 * time.Millisecond
 			}
-			_, f := ask(t, Spec{Type: DNS, Target: dnsServer(t, tc.f), DNS: tc.o}, limit)
+			_, f := ask(t, Spec{Target: dnsServer(t, tc.f), Method: &Method{Type: DNS, DNS: tc.o}}, limit)
 			wantReason(t, f, tc.want, tc.text)
 		})
 	}
 	c, _ := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	c.Close()
-	_, f := ask(t, Spec{Type: DNS, Target: c.LocalAddr().(*net.UDPAddr).AddrPort(), DNS: DNSOptions{Query: "a"}}, patience)
+	_, f := ask(t, Spec{Target: c.LocalAddr().(*net.UDPAddr).AddrPort(), Method: &Method{Type: DNS, DNS: DNSOptions{Query: "a"}}}, patience)
 	wantReason(t, f, ReasonRefused, "")
 }
 
 func TestICMP(t *testing.T) {
 	for _, a := range []string{"127.0.0.1", "::1"} {
-		_, f := ask(t, Spec{Type: ICMP, Target: netip.AddrPortFrom(netip.MustParseAddr(a), 0)}, patience)
+		_, f := ask(t, Spec{Target: netip.AddrPortFrom(netip.MustParseAddr(a), 0), Method: &Method{Type: ICMP}}, patience)
 		if f != nil && f.Reason == ReasonInternal {
 			t.Skip("no ICMP socket here:", f)
 		}
@@ -375,11 +375,11 @@ func TestGRPC(t *testing.T) {
 		"502":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, ReasonStatus, "502"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, f := ask(t, Spec{Type: GRPC, Target: grpcServer(t, tc.h), GRPC: GRPCOptions{Service: "svc"}}, patience)
+			_, f := ask(t, Spec{Target: grpcServer(t, tc.h), Method: &Method{Type: GRPC, GRPC: GRPCOptions{Service: "svc"}}}, patience)
 			wantReason(t, f, tc.want, tc.text)
 		})
 	}
-	_, f := ask(t, Spec{Type: GRPC, Target: server(t, reply("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))}, patience)
+	_, f := ask(t, Spec{Target: server(t, reply("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")), Method: &Method{Type: GRPC}}, patience)
 	wantReason(t, f, ReasonProtocol, "")
 }
 
@@ -388,7 +388,7 @@ func TestFile(t *testing.T) {
 	name := filepath.Join(dir, "f")
 	look := func(o FileOptions) (Report, *Failure) {
 		o.Path = name
-		return ask(t, Spec{Type: File, File: o}, patience)
+		return ask(t, Spec{Method: &Method{Type: File, File: o}}, patience)
 	}
 	_, f := look(FileOptions{})
 	wantReason(t, f, ReasonStatus, "no file")
@@ -413,7 +413,7 @@ func TestFile(t *testing.T) {
 
 func TestExec(t *testing.T) {
 	run := func(timeout time.Duration, o ExecOptions) (Report, *Failure) {
-		return ask(t, Spec{Type: Exec, Target: netip.MustParseAddrPort("10.0.0.1:80"), Exec: o}, timeout)
+		return ask(t, Spec{Target: netip.MustParseAddrPort("10.0.0.1:80"), Method: &Method{Type: Exec, Exec: o}}, timeout)
 	}
 	sh := func(s string) []string { return []string{"/bin/sh", "-c", s} }
 	_, f := run(patience, ExecOptions{Command: sh(`test "$LVS_HA_CHECK_ADDRESS $LVS_HA_CHECK_PORT $(env | wc -l)" = "10.0.0.1 80 4"`)}) // and PWD
@@ -440,7 +440,7 @@ func TestExec(t *testing.T) {
 
 // Each type runs under the scheduler as it is, and its keys tell all options apart.
 func TestKeysTellOptionsApart(t *testing.T) {
-	base := Spec{Target: netip.MustParseAddrPort("10.0.0.1:80")}
+	base := Spec{Target: netip.MustParseAddrPort("10.0.0.1:80"), Method: &Method{}}
 	seen := map[Key]string{}
 	for name, change := range map[string]func(*Spec){
 		"https": func(s *Spec) { s.Type = HTTPS }, "https sni": func(s *Spec) { s.Type = HTTPS; s.TLS.ServerName = "a" },
@@ -459,8 +459,7 @@ func TestKeysTellOptionsApart(t *testing.T) {
 		"http wh": func(s *Spec) { s.Type = HTTP; s.HTTP.WeightHeader = "a" }, "http wb": func(s *Spec) { s.Type = HTTP; s.HTTP.WeightBody = true },
 		"tcp": func(s *Spec) { s.Type = TCP }, "tcp dev": func(s *Spec) { s.Type = TCP; s.Interface = "lo" }, "tcp mark": func(s *Spec) { s.Type = TCP; s.Mark = 1 }, "tcp hold": func(s *Spec) { s.Type = TCP; s.Hold = true },
 	} {
-		s := base
-		change(&s)
+		s := with(base, change)
 		if old, dup := seen[s.Key()]; dup {
 			t.Errorf("%s and %s have the key %s", name, old, s.Key())
 		}

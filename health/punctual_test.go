@@ -110,7 +110,7 @@ func TestReaction(t *testing.T) {
 					}
 				}
 			}
-			run(t, s, Spec{Type: TCP, Target: l.to, Interval: d, Timeout: d})
+			run(t, s, Spec{Target: l.to, Method: &Method{Type: TCP, Interval: d, Timeout: d}})
 			next(Up)
 			limit, worst, sum, n := d, time.Duration(0), time.Duration(0), rounds(30)
 			if silent {
@@ -171,10 +171,9 @@ func TestOneAmongThousands(t *testing.T) {
 	if err := unix.Listen(fd, 4096); err != nil {
 		t.Fatal(err)
 	}
-	specs := []Spec{{Type: TCP, Target: bad.to, Interval: time.Second, Timeout: time.Second}}
+	specs := []Spec{{Target: bad.to, Method: &Method{Type: TCP, Interval: time.Second, Timeout: time.Second}}}
 	for i := range n - 1 {
-		specs = append(specs, Spec{Type: TCP, Interval: time.Second, Timeout: time.Second,
-			Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 8, byte(i / 250), byte(i%250 + 1)}), good.to.Port())})
+		specs = append(specs, Spec{Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 8, byte(i / 250), byte(i%250 + 1)}), good.to.Port()), Method: &Method{Type: TCP, Interval: time.Second, Timeout: time.Second}})
 	}
 	type seen struct {
 		Change

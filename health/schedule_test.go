@@ -12,7 +12,7 @@ import (
 var target = netip.MustParseAddrPort("192.0.2.7:80")
 
 func spec(interval, timeout time.Duration) Spec {
-	return Spec{Type: TCP, Target: target, Interval: interval, Timeout: timeout, Rise: 1, Fall: 1}
+	return Spec{Target: target, Method: &Method{Type: TCP, Interval: interval, Timeout: timeout, Rise: 1, Fall: 1}}
 }
 
 const ms = int64(time.Millisecond)
@@ -122,10 +122,8 @@ func TestTick(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	base := spec(time.Second, time.Second)
-	http := base
-	http.Type = HTTP
-	udp := base
-	udp.Type = UDP
+	http := with(base, func(s *Spec) { s.Type = HTTP })
+	udp := with(base, func(s *Spec) { s.Type = UDP })
 	same := map[string][2]Spec{
 		"defaults of intervals":     {base, with(base, func(s *Spec) { s.FastInterval, s.DownInterval = time.Second, time.Second })},
 		"default handshake":         {base, with(base, func(s *Spec) { s.TCP.Handshake = "half-open" })},
@@ -182,7 +180,13 @@ func TestKey(t *testing.T) {
 	add("no reply", udp, func(s *Spec) { s.UDP.NoReply = true })
 }
 
-func with(s Spec, f func(*Spec)) Spec { f(&s); return s }
+// with is s changed, with a Method of its own.
+func with(s Spec, f func(*Spec)) Spec {
+	m := *s.Method
+	s.Method = &m
+	f(&s)
+	return s
+}
 
 func BenchmarkKey(b *testing.B) {
 	s := spec(time.Second, time.Second)
@@ -193,6 +197,6 @@ func BenchmarkKey(b *testing.B) {
 }
 
 func ExampleSpec_Key() {
-	fmt.Println(Spec{Type: TCP, Target: target, Interval: time.Second}.Key())
+	fmt.Println(Spec{Target: target, Method: &Method{Type: TCP, Interval: time.Second}}.Key())
 	// Output: tcp 192.0.2.7:80 1000000000 1000000000 1000000000 1000000000 1 1 0 half-open
 }

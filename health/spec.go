@@ -26,10 +26,18 @@ const (
 // Spec is one check of one target, fully resolved: defaults merged, target
 // filled in. Two services that name the same check of the same server have
 // equal specs, which run once (see Key).
+//
+// It is small, for thousands of servers share the Method of one check.
 type Spec struct {
-	Type Type
 	// Target is where the probe goes.
 	Target netip.AddrPort
+	*Method
+}
+
+// Method is how a check probes, whatever its target. Nobody changes it once it
+// stands in a Spec.
+type Method struct {
+	Type Type
 	// Interval between the starts of two probes; at least 1 ms.
 	Interval time.Duration
 	// FastInterval is used while a verdict is in doubt (first failure of an up

@@ -65,7 +65,7 @@ func fixture() *director.Snapshot {
 		return []director.CheckStatus{{Name: "http-ok", Status: health.Status{
 			Key: "k", State: health.Up, Since: start, Streak: 3, OK: ok, Failed: failed,
 			LastAt: start, LastTook: 2500 * time.Microsecond, Duration: seen, NotAfter: at("2027-01-01T00:00:00Z"),
-			Spec: health.Spec{Hold: true}, Hold: health.HoldStatus{Closes: 4},
+			Spec: health.Spec{Method: &health.Method{Hold: true}}, Hold: health.HoldStatus{Closes: 4},
 		}}}
 	}
 	return &director.Snapshot{

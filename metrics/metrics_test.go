@@ -133,7 +133,7 @@ func TestZeroFromTheStart(t *testing.T) {
 	for i := range s.Services[0].Servers {
 		r := &s.Services[0].Servers[i]
 		r.TransitionsUp, r.TransitionsDown = 0, 0
-		r.Checks[0].Status = health.Status{}
+		r.Checks[0].Status = health.Status{Spec: r.Checks[0].Status.Spec}
 	}
 	_, body := get(t, New(still(s), testBuild), "/metrics")
 	for _, want := range []string{

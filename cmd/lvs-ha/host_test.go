@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lvs-ha/conf"
+	"lvs-ha/health"
 	"lvs-ha/internal/host"
 	"lvs-ha/ipvsctl"
 )
@@ -135,7 +136,7 @@ func TestHostEnd(t *testing.T) {
 func TestPathHints(t *testing.T) {
 	hints := 0
 	p := &pathHints{log: slog.New(slog.DiscardHandler), hint: func(func(netip.Addr) bool) { hints++ }}
-	srv := conf.Server{Checks: []conf.Check{{}}}
+	srv := conf.Server{Checks: []conf.Check{{Spec: health.Spec{Method: &health.Method{}}}}}
 	c := &conf.Config{Services: []conf.Service{{Servers: []conf.Server{srv}}}}
 	p.accept(c)
 	p.take(host.Event{})

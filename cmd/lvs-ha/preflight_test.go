@@ -17,10 +17,10 @@ func TestPreflight(t *testing.T) {
 		}
 		return s
 	}
-	bad := health.Spec{Type: health.Exec, Exec: health.ExecOptions{Command: []string{"/no/such/program"}}}
-	user := health.Spec{Type: health.Exec, Exec: health.ExecOptions{Command: []string{"/bin/sh"}, User: "no-such-user"}}
-	ca := health.Spec{Type: health.TLS, TLS: health.TLSOptions{CAFile: "/no/such.pem"}}
-	good := health.Spec{Type: health.Exec, Exec: health.ExecOptions{Command: []string{"/bin/sh"}}}
+	bad := health.Spec{Method: &health.Method{Type: health.Exec, Exec: health.ExecOptions{Command: []string{"/no/such/program"}}}}
+	user := health.Spec{Method: &health.Method{Type: health.Exec, Exec: health.ExecOptions{Command: []string{"/bin/sh"}, User: "no-such-user"}}}
+	ca := health.Spec{Method: &health.Method{Type: health.TLS, TLS: health.TLSOptions{CAFile: "/no/such.pem"}}}
+	good := health.Spec{Method: &health.Method{Type: health.Exec, Exec: health.ExecOptions{Command: []string{"/bin/sh"}}}}
 	err := preflight(&conf.Config{Services: []conf.Service{{Servers: []conf.Server{server(bad, user, good), server(bad, ca)}}}})
 	if err == nil || strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), "/no/such/program") ||
 		!strings.Contains(err.Error(), "no-such-user") || !strings.Contains(err.Error(), "/no/such.pem") {

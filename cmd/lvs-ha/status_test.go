@@ -60,7 +60,7 @@ func statusFixture() *director.Snapshot {
 	server := func(name, addr string, st director.ServerState, since time.Duration, weight *uint32, configured uint32, active uint32, why string) director.ServerStatus {
 		return director.ServerStatus{Name: name, State: st, Healthy: st == director.ServerUp, Since: now.Add(-since), Weight: weight, ConfiguredWeight: configured, Why: why,
 			Server: ipvsctl.Server{Key: ipvsctl.ServerKey{Addr: netip.MustParseAddr(addr), Port: 443}, Forward: ipvsctl.Direct},
-			Stats:  ipvsctl.ServerStats{Active: active}, Checks: []director.CheckStatus{{Name: "tcp", Status: health.Status{}}}}
+			Stats:  ipvsctl.ServerStats{Active: active}, Checks: []director.CheckStatus{{Name: "tcp", Status: health.Status{Spec: health.Spec{Method: &health.Method{}}}}}}
 	}
 	service := func(proto ipvsctl.Protocol, addr string, port uint16, sched string) ipvsctl.Service {
 		return ipvsctl.Service{Scheduler: sched, Key: ipvsctl.ServiceKey{Protocol: proto, Addr: netip.MustParseAddr(addr), Port: port, Family: 4}}

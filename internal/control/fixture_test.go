@@ -39,7 +39,7 @@ func fixture() *director.Snapshot {
 	vip := netip.MustParsePrefix("192.0.2.10/24")
 	start := time.Date(2026, 11, 17, 15, 2, 11, 123_456_789, time.FixedZone("CET", 3600))
 	check := func(st health.Status) []director.CheckStatus {
-		st.Spec = health.Spec{Type: health.HTTP, Target: netip.MustParseAddrPort("10.0.0.21:80")}
+		st.Spec = health.Spec{Target: netip.MustParseAddrPort("10.0.0.21:80"), Method: &health.Method{Type: health.HTTP}}
 		st.Since = start
 		return []director.CheckStatus{{Name: "http-ok", Status: st}}
 	}

@@ -15,7 +15,7 @@ import (
 // tracking is a configuration with one instance that tracks the service web
 // and a check.
 func tracking(service, check int) (*conf.Config, health.Spec) {
-	uplink := health.Spec{Type: health.ICMP, Target: spec("192.0.2.1", 0).Target, Interval: 1, Timeout: 1, Rise: 1, Fall: 1}
+	uplink := health.Spec{Target: spec("192.0.2.1", 0).Target, Method: &health.Method{Type: health.ICMP, Interval: 1, Timeout: 1, Rise: 1, Fall: 1}}
 	c := config(serviceOf("web", rs1), serviceOf("api", rs2))
 	c.VRRP = []vrrp.Instance{{Name: "edge"}}
 	c.Duties = []conf.Duties{{

@@ -21,7 +21,7 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // spec is a TCP check of one server.
 func spec(server string, port uint16) health.Spec {
-	return health.Spec{Type: health.TCP, Target: netip.AddrPortFrom(addr(server), port), Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 1}
+	return health.Spec{Target: netip.AddrPortFrom(addr(server), port), Method: &health.Method{Type: health.TCP, Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 1}}
 }
 
 // service with the given servers, weight 1 each, one TCP check per server.
