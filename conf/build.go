@@ -273,23 +273,28 @@ func (b *builder) addr(x any, at *path) (netip.Addr, bool) {
 
 // usable addresses are those of one host.
 func (b *builder) usable(a netip.Addr, at *path) bool {
-	what, cure := "", ""
+	what, cure := unusable(a)
+	if what != "" {
+		b.add(finding{at: at, what: what, cure: cure})
+	}
+	return what == ""
+}
+
+// unusable says what is wrong with an address that is not that of one host.
+func unusable(a netip.Addr) (what, cure string) {
 	switch {
 	case a.Is4In6():
-		what, cure = "is an IPv4 address written as IPv6", "write "+a.Unmap().String()
+		return "is an IPv4 address written as IPv6", "write " + a.Unmap().String()
 	case a.Zone() != "":
-		what, cure = "has a zone", "leave out what follows '%'; the interface is a key of its own"
+		return "has a zone", "leave out what follows '%'; the interface is a key of its own"
 	case a.IsMulticast():
-		what = "is a multicast address, not that of a host"
+		return "is a multicast address, not that of a host", ""
 	case a.IsUnspecified():
-		what = "is not the address of a host"
+		return "is not the address of a host", ""
 	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		what = "is the broadcast address, not that of a host"
-	default:
-		return true
+		return "is the broadcast address, not that of a host", ""
 	}
-	b.add(finding{at: at, what: what, cure: cure})
-	return false
+	return "", ""
 }
 
 // notAnAddress guesses what somebody wrote in place of an address.

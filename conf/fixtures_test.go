@@ -105,7 +105,7 @@ func TestReferenceHasEveryKey(t *testing.T) {
 		}
 		seen[k][key] = true
 	}
-	l.open(referenceFile, data)
+	l.open(referenceFile, string(data))
 	text := string(data)
 	for k := range kinds {
 		for _, w := range keysOf(k) {
@@ -132,7 +132,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	date := time.Date(1979, 5, 27, 0, 0, 0, 0, time.UTC)
-	probe := newLoader(realFiles, referenceFile, data)
+	probe := newLoader(realFiles, referenceFile, string(data), manyRows)
 	n := 0
 	var walk func(p *path, v any, set func(any))
 	walk = func(p *path, v any, set func(any)) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +14,7 @@ import (
 
 // noFiles is a file system without a file.
 var noFiles = files{
-	read: func(string) ([]byte, error) { return nil, errors.New("no files here") },
+	read: func(string) (string, error) { return "", errors.New("no files here") },
 	glob: func(string) ([]string, error) { return nil, nil },
 }
 
@@ -46,7 +48,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(text, "\n") + 1
 		for _, node := range []string{"lb1", ""} {
-			c, ps := parse(noFiles, "x.toml", []byte(text), node)
+			c, ps := parse(noFiles, "x.toml", text, node, manyRows)
 			if (c == nil) != (len(ps.Errors()) > 0) {
 				t.Fatalf("configuration %v with problems %v", c != nil, ps)
 			}
@@ -56,8 +58,13 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
-		_ = validate(noFiles, "x.toml", []byte(text)).String()
+		_ = validate(noFiles, "x.toml", text).String()
 	})
+}
+
+func tooDeep(text string) bool {
+	_, _, err := cutRows(text, 1)
+	return err != nil
 }
 
 // FuzzRows: reading rows beside the decoder makes no difference.
@@ -66,11 +73,11 @@ func FuzzRows(f *testing.F) {
 	f.Add(string(manyServers(3, "1s")))
 	f.Add("a = [{b=1,c=true, d = \"x\"}, # comment\n {e=false}\r\n, {}]\nb=[[{x=1}],{y=[{z=1}]}]\n[[c]]\n[[c.d]]\ne=[{f=0}]")
 	f.Fuzz(func(t *testing.T, text string) {
-		if nestedTooDeep(text) {
+		if tooDeep(text) {
 			t.Skip()
 		}
 		fast, slow := &source{text: text}, &source{text: text}
-		_, err1 := fast.decode(0, 1)
+		_, err1 := fast.decode(1)
 		_, err2 := toml.Decode(text, &slow.root)
 		if (err1 == nil) != (err2 == nil) {
 			t.Fatalf("%q: %v with rows, %v without", text, err1, err2)
@@ -81,12 +88,91 @@ func FuzzRows(f *testing.F) {
 	})
 }
 
+// rowTexts differ in the rows of their servers, good and bad ones.
+func rowTexts(yield func(string)) {
+	rows := []string{
+		`{ name = "a", address = "10.0.0.1" }`, `{ name = "a", address = "10.0.0.2", weight = 5 }`,
+		`{ name = "b", address = "10.0.0.1", port = 80 }`, `{ name = "c", address = "10.0.0.3", port = 81 }`,
+		`{ name = "d", address = "10.0.0.4", enabled = false, weight = 0 }`, `{name="e",address="10.0.0.5",enabled=true} # last`,
+		`{ address = "10.0.0.6" }`, `{ name = "f" }`, `{ name = "-", address = "10.0.0.7" }`, `{ name = "g", address = "2001:db8::1" }`,
+		`{ name = "h", address = "224.0.0.1" }`, `{ name = "i", address = "10.0.0.8", weight = 65536 }`, `{ name = "j", address = "10.0.0.9", fwmark = 1 }`,
+		`{ name = "k", address = "10.0.0.10", port = 65536 }`, `{ name = "l", address = 1 }`, `{ name = "m", address = "10.0.0.11:80" }`,
+		`{ name = "n", address = "10.0.0.12", max_connections = 7 }`, `{ name = "o", address = "10.0.0.13", forward = "nat", port = 8080 }`, `{}`, `7`,
+		`{ name = "p", address = "10.0.0.14", weight = -1 }`, `{ name = "q", address = "::ffff:10.0.0.1" }`, `{ name = "r", address = "10.0.0.15", checks = [] }`,
+	}
+	tops := []string{
+		"", "forward = \"nat\"", "forward = \"tun\"\ntunnel = { type = \"gue\", port = 6080 }", "weight = 3\nenabled = false\nchecks_pass = \"any\"",
+		"max_connections = 10\nmin_connections = 20", "max_connections = 20\nmin_connections = 10", "port = 0", "address = \"nonsense\"",
+	}
+	for _, top := range tops {
+		for i := range rows {
+			for _, j := range []int{0, i, (i + 1) % len(rows), (i + 3) % len(rows)} {
+				address := "address = \"192.0.2.1\"\n"
+				if strings.HasPrefix(top, "address") {
+					address = ""
+				}
+				port := "port = 80\n"
+				if strings.HasPrefix(top, "port") {
+					port = ""
+				}
+				source := "192.0.2.3"
+				if (i+j)%7 == 6 {
+					source = "2001:db8::2"
+				}
+				yield("version = 1\n[check.c]\ntype = \"tcp\"\n[check.d]\ntype = \"icmp\"\nsource = \"" + source + "\"\n[[service]]\nname = \"s\"\n" + address + port + top +
+					"\nchecks = [\"c\", \"d\"]\nservers = [" + rows[i] + ",\n" + rows[j] + "\n]\n" +
+					"[pool.p]\nservers = [" + rows[j] + "\n, " + rows[i] + "\n]\n[[service]]\nname = \"t\"\npool = \"p\"\nfwmark = 7\n")
+			}
+		}
+	}
+}
+
+// sameWithRows: reading rows beside the decoder, and servers from rows, makes
+// no difference to a configuration, its hash or what is wrong with it.
+func sameWithRows(t *testing.T, text string) {
+	t.Helper()
+	c1, ps1 := parse(noFiles, "x.toml", text, "lb1", 1)
+	c2, ps2 := parse(noFiles, "x.toml", text, "lb1", 0)
+	if !slices.Equal(ps1, ps2) {
+		t.Fatalf("%s\n%v\nwith rows\n%v\nwithout", text, ps1, ps2)
+	}
+	if !reflect.DeepEqual(c1, c2) {
+		t.Fatalf("%s\n%+v\nwith rows\n%+v\nwithout", text, c1, c2)
+	}
+}
+
+func TestServersFromRows(t *testing.T) {
+	n, good := 0, 0
+	rowTexts(func(text string) {
+		sameWithRows(t, text)
+		if c, _ := parse(noFiles, "x.toml", text, "", 1); c != nil {
+			good++
+		}
+		n++
+	})
+	if good < n/100 {
+		t.Errorf("only %d of %d texts are good", good, n)
+	}
+}
+
+// FuzzServersFromRows is TestServersFromRows for any text.
+func FuzzServersFromRows(f *testing.F) {
+	seeds(f)
+	n := 0
+	rowTexts(func(text string) {
+		if n++; n%37 == 0 {
+			f.Add(text)
+		}
+	})
+	f.Fuzz(func(t *testing.T, text string) { sameWithRows(t, text) })
+}
+
 // FuzzLocate: every value that the decoder finds has a place in the text, and
 // what stands at the place of a text or number is that text or number.
 func FuzzLocate(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, text string) {
-		if nestedTooDeep(text) || strings.Contains(text, `\u0000`) || strings.Contains(text, `\U00000000`) || strings.Contains(text, `\x00`) {
+		if tooDeep(text) || strings.Contains(text, `\u0000`) || strings.Contains(text, `\U00000000`) || strings.Contains(text, `\x00`) {
 			t.Skip() // a zero octet in a key is not told apart
 		}
 		s := &source{name: "x", text: text}

@@ -86,6 +86,8 @@ func hashValue(v any) uint64 {
 			h = mix(h, hashValue(x))
 		}
 		return h
+	case *serverRows:
+		return v.hash()
 	default:
 		return 0
 	}

@@ -10,35 +10,36 @@ import (
 // Load reads a file and its includes as the given node sees them. The
 // configuration is nil if there is an error among the problems.
 func Load(path, node string) (*Config, Problems) {
-	data, err := readFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	return Parse(path, data, node)
+	return parse(realFiles, path, text, node, manyRows)
 }
 
 // Parse is Load for a text that was read already; includes are looked up
 // beside file.
 func Parse(file string, data []byte, node string) (*Config, Problems) {
-	return parse(realFiles, file, data, node)
+	return parse(realFiles, file, string(data), node, manyRows)
 }
 
 // Validate checks a file and its includes for every node in it; each problem
 // comes once.
 func Validate(path string) Problems {
-	data, err := readFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return unreadable(path, err)
 	}
-	return validate(realFiles, path, data)
+	return validate(realFiles, path, text)
 }
 
 func unreadable(path string, err error) Problems {
 	return Problems{{File: path, What: "cannot read the configuration: " + why(err), Cure: "check its name, or name another one with --config"}}
 }
 
-func parse(fs files, file string, data []byte, node string) (*Config, Problems) {
-	l := newLoader(fs, file, data)
+// parse with rows of at least so many in a list read beside the decoder; 0 for none.
+func parse(fs files, file, text, node string, rows int) (*Config, Problems) {
+	l := newLoader(fs, file, text, rows)
 	var c *Config
 	if l.ok {
 		c = l.build(node)
@@ -50,8 +51,8 @@ func parse(fs files, file string, data []byte, node string) (*Config, Problems) 
 	return c, ps
 }
 
-func validate(fs files, file string, data []byte) Problems {
-	l := newLoader(fs, file, data)
+func validate(fs files, file, text string) Problems {
+	l := newLoader(fs, file, text, manyRows)
 	if l.ok {
 		for _, n := range l.nodeNames() {
 			l.build(n)
@@ -64,6 +65,7 @@ func validate(fs files, file string, data []byte) Problems {
 type loader struct {
 	report
 	fs       files
+	rows     int
 	ok       bool // the files could be decoded
 	sources  []*source
 	main     layer
@@ -74,14 +76,14 @@ type loader struct {
 	services []layer
 }
 
-func newLoader(fs files, file string, data []byte) *loader {
-	l := &loader{fs: fs, pools: map[string]layer{}, checks: map[string]layer{}}
-	l.open(file, data)
+func newLoader(fs files, file, text string, rows int) *loader {
+	l := &loader{fs: fs, rows: rows, pools: map[string]layer{}, checks: map[string]layer{}}
+	l.open(file, text)
 	return l
 }
 
-func (l *loader) open(file string, data []byte) {
-	if src := l.source(file, data); src != nil {
+func (l *loader) open(file, text string) {
+	if src := l.source(file, text); src != nil {
 		l.ok = true
 		l.adopt(src, file)
 	}
@@ -103,10 +105,10 @@ func (l *loader) adopt(src *source, file string) {
 	l.structure()
 }
 
-func (l *loader) source(file string, data []byte) *source {
-	s := &source{name: file, order: len(l.sources), text: string(data)}
+func (l *loader) source(file, text string) *source {
+	s := &source{name: file, order: len(l.sources), text: text}
 	l.sources = append(l.sources, s)
-	if p := s.parse(); p != nil {
+	if p := s.parse(l.rows); p != nil {
 		l.report.problems = append(l.report.problems, *p)
 		return nil
 	}
@@ -169,12 +171,12 @@ func (l *loader) includes(file string) {
 				continue
 			}
 			seen[n] = true
-			data, err := l.fs.read(n)
+			text, err := l.fs.read(n)
 			if err != nil {
 				l.add(finding{at: t.at, what: fmt.Sprintf("names %s, which cannot be read: %s", n, why(err))})
 				continue
 			}
-			src := l.source(n, data)
+			src := l.source(n, text)
 			if src == nil {
 				continue
 			}

@@ -8,7 +8,7 @@ import (
 )
 
 // The TOML decoder keeps no positions that tell elements of an array apart, so
-// the places of problems are found here: a scanner walks the text once more,
+// the places of problems are found here: a scanner walks the text,
 // keeps the path of the key it stands at, and notes the places of the paths
 // that somebody asked for. It runs only when there is a problem to report.
 
@@ -44,33 +44,14 @@ type scanner struct {
 	// With minRows above 0 lists of at least that many plain rows go to cuts.
 	minRows int
 	cuts    []cut
-	odd     bool // a key holds a zero octet, so that encoded paths are ambiguous
+	rows    []serverRow // of all cuts
+	odd     bool        // a key holds a zero octet, so that encoded paths are ambiguous
 }
 
 // locate fills in the spots of the wanted paths.
 func locate(text string, wanted map[string]*spot) {
 	s := &scanner{text: text, wanted: wanted, tables: map[string]int{}}
 	s.document()
-}
-
-// nestedTooDeep tells whether the text nests deeper than maxDepth.
-func nestedTooDeep(text string) bool {
-	depth, deepest := 0, 0
-	for i := 0; i < len(text); i++ { // a first guess that knows no strings
-		switch text[i] {
-		case '[', '{':
-			depth++
-			deepest = max(deepest, depth)
-		case ']', '}':
-			depth--
-		}
-	}
-	if deepest <= maxDepth {
-		return false
-	}
-	s := &scanner{text: text, tables: map[string]int{}}
-	s.document()
-	return s.tooDeep
 }
 
 func (s *scanner) peek() byte {
@@ -252,22 +233,15 @@ func (s *scanner) skip(quote byte) {
 }
 
 func (s *scanner) value() {
-	if s.depth++; s.depth > maxDepth {
-		s.tooDeep, s.at = true, len(s.text)
-	}
 	base := len(s.path)
 	switch s.peek() {
 	case '"', '\'':
 		s.str()
 	case '[':
-		if s.minRows > 0 {
-			if rows, end, ok := plainRows(s.text, s.at); ok && len(rows) >= s.minRows {
-				s.cuts = append(s.cuts, cut{string(s.path), s.at, end, rows})
-				s.at = end
-				break
-			}
+		if s.minRows > 0 && s.cut() {
+			break
 		}
-		s.at++
+		s.deeper()
 		for i := 0; ; i++ {
 			s.blank(true)
 			if s.at >= len(s.text) || s.peek() == ']' {
@@ -283,8 +257,9 @@ func (s *scanner) value() {
 			}
 		}
 		s.at = min(s.at+1, len(s.text))
+		s.depth--
 	case '{':
-		s.at++
+		s.deeper()
 		for {
 			s.blank(true)
 			if s.at >= len(s.text) || s.peek() == '}' {
@@ -298,17 +273,24 @@ func (s *scanner) value() {
 			}
 		}
 		s.at = min(s.at+1, len(s.text))
+		s.depth--
 	default:
 		for s.at < len(s.text) {
 			switch s.text[s.at] {
 			case ',', ']', '}', '#', '\n', '\r':
-				s.depth--
 				return
 			}
 			s.at++
 		}
 	}
-	s.depth--
+}
+
+// deeper goes past an opening bracket or brace, or to the end if that is one too many.
+func (s *scanner) deeper() {
+	s.at++
+	if s.depth++; s.depth > maxDepth {
+		s.tooDeep, s.at = true, len(s.text)
+	}
 }
 
 // comma goes to the next element, if there is one and the last took any text.

@@ -12,30 +12,36 @@ import (
 // goes to the decoder, read here, and put back into its result. What is not
 // plain is left to the decoder, and so is a text that it refuses.
 
-const (
-	largeText = 16 << 10 // octets from which on cutting is worth while
-	manyRows  = 4
-)
+// manyRows is from how many on.
+const manyRows = 4
 
 // cut is a list that was taken out of the text.
 type cut struct {
 	path       string // as the scanner encodes it
 	start, end int
-	rows       []any // of map[string]any
+	list       any // *serverRows, or []any of map[string]any
 }
 
 // cutRows takes lists of at least min plain rows out of a text and leaves
 // empty lists in their place.
-func cutRows(text string, min int) (short string, cuts []cut) {
-	if !utf8.ValidString(text) {
-		return text, nil
+func cutRows(text string, min int) (short string, cuts []cut, err error) {
+	s := &scanner{text: text, tables: map[string]int{}}
+	if utf8.ValidString(text) {
+		s.minRows = min
 	}
-	s := &scanner{text: text, tables: map[string]int{}, minRows: min}
 	s.document()
+	if s.tooDeep {
+		return "", nil, errTooDeep
+	}
 	if len(s.cuts) == 0 || s.odd {
-		return text, nil
+		return text, nil, nil
+	}
+	size := len(text)
+	for _, c := range s.cuts {
+		size -= c.end - c.start - len("[]")
 	}
 	var b strings.Builder
+	b.Grow(size)
 	at := 0
 	for _, c := range s.cuts {
 		b.WriteString(text[at:c.start])
@@ -43,7 +49,35 @@ func cutRows(text string, min int) (short string, cuts []cut) {
 		at = c.end
 	}
 	b.WriteString(text[at:])
-	return b.String(), s.cuts
+	return b.String(), s.cuts, nil
+}
+
+// cut the list that begins at the present place, a bracket, if it is one of plain rows.
+func (s *scanner) cut() bool {
+	var list any
+	var end, n int
+	if serversPath(s.path) {
+		if s.rows == nil { // room for all of them
+			s.rows = make([]serverRow, 0, strings.Count(s.text, "{"))
+		}
+		if l, e := readServerRows(s.text, s.at, s.rows); l != nil {
+			list, end, n = l, e, len(l.rows)
+			s.rows = s.rows[:len(s.rows)+n]
+		}
+	}
+	if list == nil {
+		rows, e, ok := plainRows(s.text, s.at)
+		if !ok {
+			return false
+		}
+		list, end, n = rows, e, len(rows)
+	}
+	if n < s.minRows {
+		return false
+	}
+	s.cuts = append(s.cuts, cut{string(s.path), s.at, end, list})
+	s.at = end
+	return true
 }
 
 // restore puts a list back into the decoded tables. False if its place is not there.
@@ -67,7 +101,7 @@ func (c cut) restore(root map[string]any) bool {
 					return false
 				}
 				if i == len(steps)-1 {
-					a[n] = c.rows
+					a[n] = c.list
 					return true
 				}
 				v = a[n]
@@ -87,7 +121,7 @@ func (c cut) restore(root map[string]any) bool {
 			if a, isList := v.([]any); !isList || len(a) > 0 {
 				return false
 			}
-			m[step] = c.rows
+			m[step] = c.list
 			return true
 		}
 	}
@@ -204,33 +238,56 @@ func plainValue(text string, i int) (v any, next int) {
 	if i >= len(text) {
 		return nil, 0
 	}
+	if s, next := plainText(text, i); next > 0 {
+		return s, next
+	}
+	if n, next := plainNumber(text, i); next > 0 {
+		return n, next
+	}
+	if b, next := plainBool(text, i); next > 0 {
+		return b, next
+	}
+	return nil, 0
+}
+
+// plainText reads visible ASCII in quotes; next is 0 for anything else.
+func plainText(text string, i int) (s string, next int) {
+	if text[i] != '"' {
+		return "", 0
+	}
+	from := i + 1
+	for i = from; i < len(text) && text[i] != '"'; i++ {
+		if c := text[i]; c < ' ' || c > '~' || c == '\\' {
+			return "", 0
+		}
+	}
+	if i >= len(text) {
+		return "", 0
+	}
+	return text[from:i], i + 1
+}
+
+// plainNumber reads a decimal number without a sign; next is 0 for anything else.
+func plainNumber(text string, i int) (n int64, next int) {
 	from := i
-	switch c := text[i]; {
-	case c == '"':
-		for i++; i < len(text) && text[i] != '"'; i++ {
-			if c := text[i]; c < ' ' || c > '~' || c == '\\' {
-				return nil, 0
-			}
-		}
-		if i >= len(text) {
-			return nil, 0
-		}
-		return text[from+1 : i], i + 1
-	case c >= '0' && c <= '9':
-		n := int64(0)
-		for ; i < len(text) && text[i] >= '0' && text[i] <= '9'; i++ {
-			n = n*10 + int64(text[i]-'0')
-		}
-		if i-from > 18 || i-from > 1 && c == '0' || !ends(text, i) {
-			return nil, 0
-		}
-		return n, i
+	for ; i < len(text) && text[i] >= '0' && text[i] <= '9'; i++ {
+		n = n*10 + int64(text[i]-'0')
+	}
+	if i == from || i-from > 18 || i-from > 1 && text[from] == '0' || !ends(text, i) {
+		return 0, 0
+	}
+	return n, i
+}
+
+// plainBool reads true or false; next is 0 for anything else.
+func plainBool(text string, i int) (b bool, next int) {
+	switch {
 	case strings.HasPrefix(text[i:], "true") && ends(text, i+4):
 		return true, i + 4
 	case strings.HasPrefix(text[i:], "false") && ends(text, i+5):
 		return false, i + 5
 	}
-	return nil, 0
+	return false, 0
 }
 
 // ends tells whether a number or word can end before i.

@@ -314,13 +314,17 @@ func (b *builder) servers(s *Service, own, v view, pool layer, hasPool bool) {
 	case !own.has("servers") && !own.has("pool"):
 		own.missing("servers", `name a pool, or write servers = [{ name = "web1", address = "10.0.0.21" }]`)
 	}
-	layers := list.tables("servers")
 	if x, ok := listValue(list, "servers"); ok && len(x) == 0 {
 		list.warn("servers", "is empty: the service refuses every connection", "")
 	}
 	checks := b.serviceChecks(s, own, v, pool, hasPool)
 	anyCheck := v.choice("checks_pass", "all", "all", "any") == "any"
 	defaults := b.settings(v, serverSettings{weight: 1, forward: ipvsctl.Direct, enabled: true})
+	x, _, _ := list.get("servers")
+	if rows, short := x.(*serverRows); short && b.plainServers(s, rows, checks, defaults, anyCheck, own) {
+		return
+	}
+	layers := list.tables("servers")
 	names := make(map[string]*path, len(layers))
 	keys := make(map[ipvsctl.ServerKey]defined, len(layers))
 	b.sharedPort, b.sharedTold = sharedPort(layers), false

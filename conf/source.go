@@ -27,30 +27,31 @@ type source struct {
 
 // files is the little of the file system that loading needs.
 type files struct {
-	read func(name string) ([]byte, error)
+	read func(name string) (string, error)
 	glob func(pattern string) ([]string, error)
 }
 
 var realFiles = files{read: readFile, glob: filepath.Glob}
 
-func readFile(name string) ([]byte, error) {
+func readFile(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if st.IsDir() {
-		return nil, errors.New("it is a directory")
+		return "", errors.New("it is a directory")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
+	var text strings.Builder // of the right size at once, and without a copy
+	text.Grow(int(min(st.Size(), maxFile)))
+	if _, err = io.Copy(&text, io.LimitReader(f, maxFile+1)); err == nil && text.Len() > maxFile {
 		err = fmt.Errorf("it is larger than %d MiB", maxFile>>20)
 	}
-	return data, err
+	return text.String(), err
 }
 
 // why is an error of the file system without the name of the file.
@@ -69,17 +70,17 @@ func why(err error) string {
 }
 
 // parse decodes the text. A nil problem means that root is set.
-func (s *source) parse() (bad *Problem) {
-	if nestedTooDeep(s.text) {
-		return &Problem{File: s.name, What: fmt.Sprintf("arrays and tables are nested more than %d deep", maxDepth)}
-	}
+func (s *source) parse(rows int) (bad *Problem) {
 	defer func() {
 		if r := recover(); r != nil { // of the decoder; none is known
 			bad = &Problem{File: s.name, What: fmt.Sprintf("the text cannot be decoded: %v", r)}
 		}
 	}()
-	md, err := s.decode(largeText, manyRows)
-	if err != nil {
+	md, err := s.decode(rows)
+	switch {
+	case errors.Is(err, errTooDeep):
+		return &Problem{File: s.name, What: err.Error()}
+	case err != nil:
 		return s.syntax(err)
 	}
 	if s.root == nil {
@@ -89,21 +90,25 @@ func (s *source) parse() (bad *Problem) {
 	return nil
 }
 
-// decode fills in root. Texts of at least large octets are decoded without
-// their lists of rows; see cutRows.
-func (s *source) decode(large, rows int) (md toml.MetaData, err error) {
-	if len(s.text) >= large {
-		if short, cuts := cutRows(s.text, rows); len(cuts) > 0 {
-			md, err = toml.Decode(short, &s.root)
-			good := err == nil
-			for _, c := range cuts {
-				good = good && c.restore(s.root)
-			}
-			if good {
-				return md, nil
-			}
-			s.root = nil // and again, for the message
+var errTooDeep = fmt.Errorf("arrays and tables are nested more than %d deep", maxDepth)
+
+// decode fills in root. Lists of at least so many plain rows do not go
+// through the decoder (0 for none); see cutRows.
+func (s *source) decode(rows int) (md toml.MetaData, err error) {
+	short, cuts, err := cutRows(s.text, rows)
+	if err != nil {
+		return md, err
+	}
+	if len(cuts) > 0 {
+		md, err = toml.Decode(short, &s.root)
+		good := err == nil
+		for _, c := range cuts {
+			good = good && c.restore(s.root)
 		}
+		if good {
+			return md, nil
+		}
+		s.root = nil // and again, for the message
 	}
 	return toml.Decode(s.text, &s.root)
 }
@@ -201,6 +206,10 @@ func step(v any, e *path) any {
 	case []any:
 		if e.index < len(a) {
 			return a[e.index]
+		}
+	case *serverRows:
+		if e.index < len(a.rows) {
+			return a.table(e.index)
 		}
 	}
 	return nil
@@ -317,7 +326,7 @@ func show(v any) string {
 			return "[]"
 		}
 		return "[…]"
-	case []map[string]any:
+	case []map[string]any, *serverRows:
 		return "[…]"
 	default:
 		return fmt.Sprint(v)

@@ -91,9 +91,11 @@ func (l *loader) serviceKeys(s layer) {
 
 // lists of tables in a service or pool.
 func (l *loader) lists(s layer) {
-	for _, srv := range elements(s, "servers") {
-		l.keys(srv, kindServer)
-		l.inside(srv, "tunnel", kindTunnel)
+	if rows, short := s.m["servers"].(*serverRows); !short || l.seen != nil || !rows.supported() {
+		for _, srv := range elements(s, "servers") {
+			l.keys(srv, kindServer)
+			l.inside(srv, "tunnel", kindTunnel)
+		}
 	}
 	for _, c := range elements(s, "check") {
 		l.checkKeys(c)
@@ -104,7 +106,11 @@ func (l *loader) lists(s layer) {
 func elements(t layer, word string) []layer {
 	var out []layer
 	at := t.at.child(word)
-	switch a := t.m[word].(type) {
+	x := t.m[word]
+	if rows, short := x.(*serverRows); short {
+		x = rows.tables()
+	}
+	switch a := x.(type) {
 	case []map[string]any:
 		for i, m := range a {
 			out = append(out, layer{m, at.at(i)})

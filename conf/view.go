@@ -281,6 +281,9 @@ func (v view) list(key string) []item {
 		return nil
 	}
 	at := l.at.child(key)
+	if rows, short := x.(*serverRows); short {
+		x = rows.tables()
+	}
 	switch a := x.(type) {
 	case []any:
 		out := make([]item, len(a))
