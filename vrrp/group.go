@@ -36,6 +36,8 @@ type Member struct {
 }
 
 // DecideGroup fills in Fault and Order of the members of one group.
+// The first decision comes before anybody knows of an interface: a member that
+// would resume as master then waits for the others.
 func DecideGroup(members []Member) {
 	unfit, masters, wanting, left := 0, 0, 0, false
 	for i := range members {

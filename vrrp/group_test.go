@@ -198,6 +198,28 @@ func TestOwnerInAGroupWaitsForTheOthers(t *testing.T) {
 	w.expect("2 owns both", Backup, Backup, Master, Master)
 }
 
+// An owner whose group waits for the others does not take over at once when it
+// is owner no more.
+func TestOwnerOfAGroupThatIsNoneAnyMore(t *testing.T) {
+	w := newTwins(t)
+	w.run(5 * time.Second)
+	for s := range 2 {
+		c := testConfig()
+		c.Priority, c.Grouped, c.VRID = 255, true, uint8(s+1)
+		w.step(1, s, Event{Kind: EventPosture})
+		w.step(1, s, Event{Kind: EventReconfigure, Config: &c})
+	}
+	for s := range 2 {
+		w.step(1, s, Event{Kind: EventPosture, Ready: true})
+		w.step(1, s, Event{Kind: EventPosture})
+	}
+	w.run(10 * time.Second)
+	w.expect("2 owned both for a moment", Master, Master, Backup, Backup)
+	if len(w.log) != 6 { // four to Backup, two to Master
+		t.Errorf("something moved: %q", w.log)
+	}
+}
+
 func TestDecideGroup(t *testing.T) {
 	for _, c := range []struct {
 		name string

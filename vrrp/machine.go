@@ -329,6 +329,17 @@ func (m *Machine) own(now Time) {
 	m.enterMaster(now, CauseOwner, true)
 }
 
+// disown has a backup that is owner no more wait for a master as any other; in
+// a sync group it may have waited for the others only.
+func (m *Machine) disown(now Time) {
+	if !m.cfg.Grouped {
+		m.shorten()
+		return
+	}
+	m.wants = false
+	m.downBase, m.downAt = now, now.Add(m.MasterDown())
+}
+
 func (m *Machine) timer(now Time) {
 	switch m.state {
 	case Init, Fault:
@@ -394,6 +405,8 @@ func (m *Machine) posture(now Time, e Event) {
 			m.transition(Fault, CauseTrack, false)
 		case m.owner() && before != OwnerPriority && !m.preemptionSuppressed(now):
 			m.own(now)
+		case before == OwnerPriority && !m.owner():
+			m.disown(now)
 		default:
 			m.shorten()
 		}
@@ -487,6 +500,10 @@ func (m *Machine) reconfigure(now Time, c Config) {
 	case Backup:
 		if m.owner() && before != OwnerPriority && !m.preemptionSuppressed(now) {
 			m.own(now)
+			return
+		}
+		if before == OwnerPriority && !m.owner() {
+			m.disown(now)
 			return
 		}
 		m.shorten()

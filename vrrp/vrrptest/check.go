@@ -2,7 +2,7 @@ package vrrptest
 
 import (
 	"bytes"
-	"fmt"
+	"slices"
 	"time"
 
 	"lvs-ha/vrrp"
@@ -86,7 +86,7 @@ func (n *Node) wantPriority() uint8 {
 	case n.Config.Priority == vrrp.OwnerPriority:
 		return vrrp.OwnerPriority
 	}
-	return uint8(min(max(int(n.Config.Priority)+n.delta, 1), 254))
+	return uint8(min(max(int(n.Config.Priority)+n.worn, 1), 254))
 }
 
 // send judges one advertisement.
@@ -119,21 +119,30 @@ func (c check) send(a *vrrp.Action, after vrrp.State, sent int) {
 
 // watch looks at the whole segment before each moment.
 func (s *Segment) watch() {
-	masters := 0
+	masters, dual := uint(0), false // a bit for each lane
 	for _, n := range s.nodes {
 		if n.m == nil {
 			continue
 		}
 		switch n.m.State() {
 		case vrrp.Master:
-			masters++
+			bit := uint(1) << n.Lane
+			dual = dual || masters&bit != 0
+			masters |= bit
 		case vrrp.Backup:
-			if n.oracle.latest != 0 && n.oracle.latest < s.now && n.stalledUntil == 0 {
+			if n.stalledUntil != 0 {
+				continue
+			}
+			// A member of a group waits for the others when it wants to.
+			if n.oracle.latest != 0 && n.oracle.latest < s.now && !n.m.Wants() {
 				s.violate(n, "has not taken over, %v late", s.now.Sub(n.oracle.latest))
+			}
+			if n.oracle.dropBy != 0 && n.oracle.dropBy < s.now && n.want {
+				s.violate(n, "has yielded and still holds the addresses, %v late", s.now.Sub(n.oracle.dropBy))
 			}
 		}
 	}
-	if masters > 1 {
+	if dual {
 		s.watchMasters()
 	} else if s.dual {
 		s.dual = false
@@ -146,6 +155,9 @@ func (s *Segment) watchMasters() {
 	s.dual = true
 	for i, a := range s.nodes {
 		for j, b := range s.nodes[:i] {
+			if a.Lane != b.Lane {
+				continue
+			}
 			if !a.master() || !b.master() || a.stalled() || b.stalled() || !s.mutual(i, j) || s.loss > 0 || s.delay > 0 || s.unheard(a, b) {
 				s.dualSince[i][j] = 0
 				continue
@@ -193,19 +205,14 @@ func (s *Segment) promiseSuccessor(n *Node) {
 		return
 	}
 	soonest := time.Duration(-1)
-	for _, b := range s.nodes {
-		if b != n && b.state() == vrrp.Master {
+	for _, b := range n.peers {
+		if b.state() == vrrp.Master {
 			return // there is one already
 		}
-		if b.broken {
+		if b.broken || slices.ContainsFunc(b.host.group, func(x *Node) bool { return x.broken }) {
 			return
 		}
-		if b == n || !b.listening() || b.m.State() != vrrp.Backup || !s.mutual(n.id, b.id) || b.oracle.from != n.id {
-			continue
-		}
-		// What n sent just before may still be under way, with a new interval.
-		d := skew(b.Config.Version, b.m.Priority(), max(b.oracle.interval, n.Config.Interval))
-		if soonest < 0 || d < soonest {
+		if d := s.willFollow(b, n); d >= 0 && (soonest < 0 || d < soonest) {
 			soonest = d
 		}
 	}
@@ -214,12 +221,62 @@ func (s *Segment) promiseSuccessor(n *Node) {
 	}
 }
 
+// willFollow tells how soon b takes over when n sends priority 0; -1 if it may
+// not. In a group the slowest of them counts.
+func (s *Segment) willFollow(b, n *Node) time.Duration {
+	if !n.Config.Grouped {
+		return follows(b, n)
+	}
+	if s.crossed(n.host) {
+		return -1
+	}
+	slowest := time.Duration(0)
+	for i, x := range b.host.group {
+		if n.host.group[i].state() == vrrp.Backup {
+			return -1 // it has yielded to somebody, who leads if he can
+		}
+		d := follows(x, n.host.group[i])
+		if d < 0 {
+			return -1
+		}
+		slowest = max(slowest, d)
+	}
+	return slowest
+}
+
+// crossed: two others of equal priority, of which each has the higher address
+// on a lane. When both take over at the same moment both have to yield, and try
+// again.
+func (s *Segment) crossed(h *host) bool {
+	for _, n := range h.group[0].peers {
+		for _, p := range n.peers {
+			if p.host == h || n.m == nil || p.m == nil || n.m.Priority() != p.m.Priority() {
+				continue
+			}
+			for i := range n.host.group {
+				if n.Source.Less(p.Source) != n.host.group[i].Source.Less(p.host.group[i].Source) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func follows(b, n *Node) time.Duration {
+	if !b.listening() || b.m.State() != vrrp.Backup || !n.seg.mutual(n.id, b.id) || b.oracle.from != n.id {
+		return -1
+	}
+	// What n sent just before may still be under way, with a new interval.
+	return skew(b.Config.Version, b.m.Priority(), max(b.oracle.interval, n.Config.Interval))
+}
+
 // demoted: n yields to the sender of e, who has to announce again.
 func (s *Segment) demoted(n *Node, e vrrp.Event) {
 	if s.loss > 0 || s.delay > 0 {
 		return
 	}
-	for _, w := range s.nodes {
+	for _, w := range n.peers {
 		if w.Source == e.Source && w.master() && w.listening() && s.mutual(n.id, w.id) && !s.unheard(n, w) {
 			s.promise(promise{kind: promiseAnnounce, node: w.id}, s.now.Add(time.Second+2*workerSlowest+2*delayMost+margin))
 		}
@@ -233,8 +290,8 @@ func (s *Segment) recheck(p *promise) {
 		if !s.clean(p.made) {
 			return
 		}
-		for _, b := range s.nodes {
-			if b != n && b.master() {
+		for _, b := range n.peers {
+			if b.master() {
 				return
 			}
 		}
@@ -249,14 +306,18 @@ func (s *Segment) recheck(p *promise) {
 }
 
 // Bound after the last fault: three times the slowest interval, one skew, and
-// the configured delays.
+// the configured delays; the last of a group to hand over may do so to nobody,
+// and holds its addresses for a while.
 func (s *Segment) Bound() time.Duration {
-	var slowest, delays time.Duration
+	var slowest, delays, release time.Duration
 	for _, n := range s.nodes {
+		if n.Config.Grouped {
+			release = releaseMost
+		}
 		slowest = max(slowest, n.Config.Interval)
 		delays = max(delays, n.Config.PreemptDelay+n.Config.StartDelay+n.ReadyAfter)
 	}
-	return 3*slowest + max(slowest, time.Second) + delays + 20*time.Millisecond
+	return 3*slowest + max(slowest, time.Second) + delays + min(release, max(slowest, time.Second)+releaseSlack) + 20*time.Millisecond
 }
 
 // ExpectSettled lets the segment be judged when it must have converged, and
@@ -265,72 +326,4 @@ func (s *Segment) ExpectSettled() time.Duration {
 	at := s.lastFault.Add(s.Bound())
 	s.promise(promise{kind: promiseSettled}, at)
 	return at.Sub(epoch)
-}
-
-// judge: one right master in each connected part, and nobody else holds anything.
-func (s *Segment) judge() {
-	again := s.lastFault
-	for _, n := range s.nodes {
-		// A node whose addresses failed tries again after a pause of its own.
-		if n.m != nil && n.state() == vrrp.Fault && !n.fault {
-			if d, ok := n.m.Deadline(); ok {
-				again = max(again, d)
-			}
-		}
-	}
-	if again = again.Add(s.Bound()); again > s.now {
-		s.promise(promise{kind: promiseSettled}, again)
-		return
-	}
-	s.settled = true
-	var seen [MaxNodes]bool
-	for i := range s.nodes {
-		if seen[i] {
-			continue
-		}
-		var master *Node
-		var able []*Node
-		for j, n := range s.nodes {
-			if j != i && !s.mutual(i, j) {
-				continue
-			}
-			seen[j] = true
-			if n.m == nil || !n.linkUp {
-				continue
-			}
-			if n.state() == vrrp.Master {
-				if master != nil {
-					s.violate(n, "is a second master beside %s", master.Name)
-				}
-				master = n
-			} else if n.held {
-				s.violate(n, "holds the addresses as %v", n.state())
-			}
-			if !n.fault {
-				able = append(able, n)
-			}
-		}
-		if master == nil {
-			if len(able) > 0 {
-				s.violate(able[0], "there is no master (%s)", s.states())
-			}
-			continue
-		}
-		if !master.held {
-			s.violate(master, "is master without the addresses")
-		}
-		for _, n := range able {
-			if n.m.Priority() > master.m.Priority() && n.oracle.preempts(n) {
-				s.violate(master, "is master with priority %d, but %s has %d", master.m.Priority(), n.Name, n.m.Priority())
-			}
-		}
-	}
-}
-
-func (s *Segment) states() string {
-	out := ""
-	for _, n := range s.nodes {
-		out += fmt.Sprintf(" %s=%v", n.Name, n.state())
-	}
-	return out[1:]
 }

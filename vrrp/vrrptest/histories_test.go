@@ -2,6 +2,7 @@ package vrrptest
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -36,6 +37,9 @@ func TestHistories(t *testing.T) {
 	var next, done, steps, packets, faults atomic.Uint64
 	var wg sync.WaitGroup
 	began := time.Now()
+	if *histories != 0 {
+		defer report(began, n, &done)()
+	}
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			h := NewHistory()
@@ -63,5 +67,28 @@ func TestHistories(t *testing.T) {
 		done.Load(), *firstSeed, faults.Load(), packets.Load(), steps.Load(), took.Round(time.Millisecond), float64(done.Load())/took.Minutes())
 	if done.Load() == 0 {
 		t.Error("no history was run")
+	}
+}
+
+// report says every ten seconds how far it is, until the answer is called.
+func report(began time.Time, n uint64, done *atomic.Uint64) (end func()) {
+	ticker := time.NewTicker(10 * time.Second)
+	stop := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ticker.C:
+			case <-stop:
+				return
+			}
+			d := done.Load()
+			took := time.Since(began)
+			left := time.Duration(float64(took) / float64(max(d, 1)) * float64(n-d))
+			fmt.Fprintf(os.Stderr, "histories: %d of %d are clean after %v, about %v left\n", d, n, took.Round(time.Second), left.Round(time.Second))
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(stop)
 	}
 }

@@ -25,6 +25,9 @@ type History struct {
 	rand  Rand
 	nodes []NodeConfig
 	ops   []Op
+	lanes int
+	// oneLink: all instances of a host stand on one interface.
+	oneLink bool
 	// Of all histories so far.
 	Steps, Packets, Faults uint64
 }
@@ -32,7 +35,17 @@ type History struct {
 // NewHistory is ready to run.
 func NewHistory() *History { return &History{seg: NewSegment()} }
 
-var names = [MaxNodes]string{"a", "b", "c", "d", "e", "f", "g", "h"}
+var names = [MaxNodes]string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}
+
+// laneNames: a1 and a2 are the instances of host a.
+var laneNames = func() (list [MaxNodes][MaxLanes]string) {
+	for i, name := range names {
+		for lane := range MaxLanes {
+			list[i][lane] = fmt.Sprint(name, lane+1)
+		}
+	}
+	return list
+}()
 
 // Run the history of a seed and give the invariant that it broke, or "". With
 // log it writes a transcript.
@@ -61,9 +74,16 @@ func (h *History) Run(seed uint64, log io.Writer) string {
 
 func (h *History) config() {
 	r := &h.rand
-	n := pick(r, 2, 2, 3, 3, 3, 4, 5)
+	hosts := pick(r, 2, 2, 3, 3, 3, 4, 5)
+	h.lanes = pick(r, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
+	hosts = min(hosts, MaxNodes/h.lanes)
+	grouped := 0 // that many lanes, the first ones, are a sync group
+	if h.lanes > 1 && r.Chance(85) {
+		grouped = 2 + r.N(h.lanes-1)
+	}
+	h.oneLink = r.Chance(30)
 	base := vrrp.Config{
-		VRID: uint8(1 + r.N(255)), Version: vrrp.V3, Family: vrrp.IPv4,
+		VRID: uint8(1 + r.N(250)), Version: vrrp.V3, Family: vrrp.IPv4,
 		Interval: pick[time.Duration](r, 20, 50, 100, 100, 200, 250, 500, 500, 1000, 1000, 1000, 1000, 2000) * time.Millisecond,
 		Preempt:  true,
 	}
@@ -85,34 +105,62 @@ func (h *History) config() {
 	if r.Chance(25) {
 		base.Mode = vrrp.Unicast
 	}
-	base.Addresses = addresses[base.Family][:1+r.N(2)]
+	var lanes [MaxLanes]vrrp.Config
+	for i := range h.lanes {
+		c := base
+		c.VRID += uint8(i)
+		if i > 0 && c.Version == vrrp.V3 {
+			c.Family = pick(r, vrrp.IPv4, vrrp.IPv6)
+			if r.Chance(25) {
+				c.Interval = pick[time.Duration](r, 50, 100, 500, 1000) * time.Millisecond
+			}
+		}
+		c.Addresses = addresses[c.Family][:1+r.N(2)]
+		lanes[i] = c
+	}
 	mixed := base.Version == vrrp.V3 && r.Chance(20)
 	preempt := r.N(4) // 0 nobody, 1 some, else all
 	delays := r.Chance(20)
 	owner := r.Chance(8)
+	crossed := r.Chance(0) // the order of the addresses differs between the lanes
 	h.nodes = h.nodes[:0]
-	for i := range n {
-		c := base
-		c.Priority = pick[uint8](r, 50, 90, 100, 100, 100, 110, 120, 150, 200, 253, 254)
-		if owner && (i == 0 || r.Chance(10)) {
-			c.Priority = vrrp.OwnerPriority
-		}
-		if mixed {
-			c.Interval = min(c.Interval*pick[time.Duration](r, 1, 1, 2, 5), 2*time.Second)
-		}
-		c.Preempt = preempt > 1 || preempt == 1 && r.Chance(50)
-		if delays && c.Priority != vrrp.OwnerPriority {
-			c.PreemptDelay = pick[time.Duration](r, 0, 300, 1000, 3000) * time.Millisecond
-			c.StartDelay = pick[time.Duration](r, 0, 0, 500, 2000) * time.Millisecond
-		}
-		h.nodes = append(h.nodes, NodeConfig{
-			Name: names[i], Source: sources[c.Family][i], Config: c,
-			ReadyAfter: pick[time.Duration](r, 0, 0, 0, 50, 1500) * time.Millisecond,
-		})
-	}
-	if base.Mode == vrrp.Unicast {
-		for i := range h.nodes {
-			h.nodes[i].Config.Peers = peers(base.Family, n, i)
+	for i := range hosts {
+		var first vrrp.Config // the members of a group differ in nothing that decides who is master
+		ready := pick[time.Duration](r, 0, 0, 0, 50, 1500) * time.Millisecond
+		for lane := range h.lanes {
+			c := lanes[lane]
+			c.Priority = pick[uint8](r, 50, 90, 100, 100, 100, 110, 120, 150, 200, 253, 254)
+			if owner && (i == 0 || r.Chance(10)) {
+				c.Priority = vrrp.OwnerPriority
+			}
+			if mixed {
+				c.Interval = min(c.Interval*pick[time.Duration](r, 1, 1, 2, 5), 2*time.Second)
+			}
+			c.Preempt = preempt > 1 || preempt == 1 && r.Chance(50)
+			if delays && c.Priority != vrrp.OwnerPriority {
+				c.PreemptDelay = pick[time.Duration](r, 0, 300, 1000, 3000) * time.Millisecond
+				c.StartDelay = pick[time.Duration](r, 0, 0, 500, 2000) * time.Millisecond
+			}
+			switch {
+			case lane >= grouped:
+			case lane == 0:
+				c.Grouped, first = true, c
+			default:
+				c.Grouped = true
+				c.Priority, c.Preempt, c.PreemptDelay, c.StartDelay = first.Priority, first.Preempt, first.PreemptDelay, first.StartDelay
+			}
+			k := i
+			if crossed && lane == 1 {
+				k = hosts - 1 - i
+			}
+			n := NodeConfig{Name: names[i], Source: sources[c.Family][k], Config: c, Host: i, Lane: lane, ReadyAfter: ready}
+			if h.lanes > 1 {
+				n.Name = laneNames[i][lane]
+			}
+			if c.Mode == vrrp.Unicast {
+				n.Config.Peers = peers(c.Family, hosts, k)
+			}
+			h.nodes = append(h.nodes, n)
 		}
 	}
 }
@@ -121,7 +169,7 @@ func (h *History) config() {
 func (h *History) faults() {
 	r := &h.rand
 	h.ops = h.ops[:0]
-	for i := range h.nodes {
+	for i := 0; i < len(h.nodes); i += h.lanes {
 		h.add(Op{Kind: OpStart, At: r.Between(0, time.Second), Node: i})
 	}
 	for range 10 + r.N(8) {
@@ -133,18 +181,51 @@ func (h *History) faults() {
 	for i := range h.nodes {
 		at := end + r.Between(0, 500*time.Millisecond)
 		h.add(Op{Kind: OpLink, At: at, Node: i, Flag: true}, Op{Kind: OpBroken, At: at, Node: i})
-		if r.Chance(80) {
-			h.add(Op{Kind: OpStart, At: at, Node: i})
+		if i%h.lanes == 0 {
+			if r.Chance(80) {
+				h.add(Op{Kind: OpStart, At: at, Node: i})
+			}
+			h.add(Op{Kind: OpReady, At: at + 2*time.Second, Node: i, Flag: true})
 		}
-		h.add(Op{Kind: OpReady, At: at + 2*time.Second, Node: i, Flag: true})
 		if r.Chance(95) {
 			h.add(Op{Kind: OpFault, At: at, Node: i})
 		}
 	}
 	if r.Chance(10) {
-		h.add(Op{Kind: OpGroups, At: end + time.Second, N: r.N(1 << len(h.nodes))})
+		h.add(Op{Kind: OpGroups, At: end + time.Second, N: h.split()})
 	}
 	slices.SortStableFunc(h.ops, func(a, b Op) int { return cmp.Compare(a.At, b.At) })
+}
+
+// split is a partition for OpGroups: of the hosts, and so of all lanes, or of
+// one lane.
+func (h *History) split() int {
+	r := &h.rand
+	hosts := r.N(1 << (len(h.nodes) / h.lanes))
+	one := -1
+	if !h.oneLink && r.Chance(60) {
+		one = r.N(h.lanes)
+	}
+	n := 0
+	for i := range h.nodes {
+		if one < 0 || one == i%h.lanes {
+			n |= hosts >> (i / h.lanes) & 1 << i
+		}
+	}
+	return n
+}
+
+// each lets a fault and its end happen to a node, or to all of its host where
+// they have one link.
+func (h *History) each(node int, ops func(node int)) {
+	if !h.oneLink {
+		ops(node)
+		return
+	}
+	first := node - node%h.lanes
+	for i := range h.lanes {
+		ops(first + i)
+	}
 }
 
 func (h *History) add(ops ...Op) { h.ops = append(h.ops, ops...) }
@@ -170,7 +251,9 @@ func (h *History) fault(at time.Duration) {
 	case 5, 6:
 		h.add(Op{Kind: OpStall, At: at, Node: node, For: end - at})
 	case 7:
-		h.add(Op{Kind: OpLink, At: at, Node: node}, Op{Kind: OpLink, At: end, Node: node, Flag: true})
+		h.each(node, func(node int) {
+			h.add(Op{Kind: OpLink, At: at, Node: node}, Op{Kind: OpLink, At: end, Node: node, Flag: true})
+		})
 	case 8:
 		h.add(Op{Kind: OpReady, At: at, Node: node}, Op{Kind: OpReady, At: end, Node: node, Flag: true})
 	case 9:
@@ -183,10 +266,13 @@ func (h *History) fault(at time.Duration) {
 	case 12:
 		h.add(Op{Kind: OpRelease, At: at, Node: node, For: end - at})
 	case 13:
-		h.add(Op{Kind: OpGroups, At: at, N: r.N(1 << len(h.nodes))}, Op{Kind: OpHeal, At: end})
+		h.add(Op{Kind: OpGroups, At: at, N: h.split()}, Op{Kind: OpHeal, At: end})
 	case 14:
-		peer := r.N(len(h.nodes))
-		h.add(Op{Kind: OpCut, At: at, Node: node, Peer: peer, Flag: true}, Op{Kind: OpCut, At: end, Node: node, Peer: peer})
+		peer := r.N(len(h.nodes)/h.lanes) * h.lanes
+		h.each(node, func(node int) {
+			peer := peer + node%h.lanes
+			h.add(Op{Kind: OpCut, At: at, Node: node, Peer: peer, Flag: true}, Op{Kind: OpCut, At: end, Node: node, Peer: peer})
+		})
 	case 15:
 		h.add(Op{Kind: OpLoss, At: at, N: pick(r, 5, 20, 50, 90)}, Op{Kind: OpLoss, At: end})
 	case 16:
@@ -242,7 +328,7 @@ func peers(f vrrp.Family, n, self int) []netip.Addr {
 func (h *History) describe(w io.Writer) {
 	for _, n := range h.nodes {
 		c := &n.Config
-		fmt.Fprintf(w, "node %s %v v%d priority %d interval %v preempt %t delay %v start %v mode %d ready after %v\n",
-			n.Name, n.Source, c.Version, c.Priority, c.Interval, c.Preempt, c.PreemptDelay, c.StartDelay, c.Mode, n.ReadyAfter)
+		fmt.Fprintf(w, "node %s %v grouped %t v%d priority %d interval %v preempt %t delay %v start %v mode %d ready after %v\n",
+			n.Name, n.Source, c.Grouped, c.Version, c.Priority, c.Interval, c.Preempt, c.PreemptDelay, c.StartDelay, c.Mode, n.ReadyAfter)
 	}
 }

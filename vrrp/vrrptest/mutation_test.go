@@ -30,7 +30,23 @@ var mutations = []struct {
 		old: "(m.owner() || m.cfg.Preempt)", new: "true"},
 	{name: "last word", file: "../machine_master.go",
 		old: "	m.send(m.priority, m.masterInterval)\n", new: ""},
+	{name: "yields and never lets go", file: "../machine_master.go",
+		old: "	if due(m.dropAt, now) {\n", new: "	if false && due(m.dropAt, now) {\n"},
+	{name: "yields and lets go at once", file: "../machine_master.go",
+		old: "		m.dropAt = now.Add(releaseAfterAdvert)\n", new: "		m.do(Action{Kind: ActionDrop})\n"},
+	{name: "group is torn at a take-over", file: "../group.go",
+		old: "(masters > 0 || wanting == len(members))", new: "true"},
+	{name: "group does not follow who left", file: "../group.go",
+		old: "		case left && m.State == Master:\n			m.Order = GroupYield\n", new: ""},
 
+	{name: "group takes part with one unfit", file: "../group.go", slow: true,
+		old: "unfit > 1 || unfit == 1 && !m.Unfit, GroupNone", new: "false, GroupNone"},
+	{name: "group never leads", file: "../group.go", slow: true,
+		old: "			m.Order = GroupLead\n", new: ""},
+	{name: "claim does not hasten the yield", file: "../machine_master.go", slow: true,
+		old: "			m.dropAt = min(m.dropAt, now.Add(releaseAfterClaim))\n", new: ""},
+	{name: "advertises without its addresses", file: "../machine.go", slow: true,
+		old: "			m.held, m.announce = false, true\n			m.do(Action{Kind: ActionHold})\n", new: "			m.held, m.announce = false, true\n"},
 	{name: "any TTL", file: "../validate.go", slow: true,
 		old: "if h.TTL != 255 {", new: "if h.TTL == 0 {"},
 	{name: "priority 0 ignored", file: "../machine_backup.go", slow: true,
@@ -107,7 +123,9 @@ func TestMutationsAreCaught(t *testing.T) {
 			} else if !strings.Contains(string(out), "replay:") {
 				t.Errorf("fell over instead of being caught: %v\n%s", err, out)
 			} else {
-				t.Log(strings.TrimSpace(strings.SplitN(string(out), "\n", 3)[1]))
+				_, what, _ := strings.Cut(string(out), "_test.go:")
+				what, _, _ = strings.Cut(what, "\n")
+				t.Log(what)
 			}
 		})
 	}

@@ -20,6 +20,9 @@ type NodeConfig struct {
 	Name   string
 	Source netip.Addr
 	Config vrrp.Config
+	// Host is the machine, Lane the network. Nodes of a host stand side by side,
+	// their lanes count up from 0.
+	Host, Lane int
 	// ReadyAfter is how long its director takes to be ready after a start.
 	ReadyAfter time.Duration
 }
@@ -27,15 +30,18 @@ type NodeConfig struct {
 // Node is a machine with the shell that a speaker would be, and its kernel.
 type Node struct {
 	NodeConfig
-	id  int
-	seg *Segment
+	id    int
+	seg   *Segment
+	host  *host
+	peers []*Node // the others on its lane
 
-	m    *vrrp.Machine // nil: the process is dead
-	life uint32        // counts processes
-	gen  uint32        // counts processes, and stretches without a stall
-	adv  vrrp.Advertisement
-	fire vrrp.Time // when the timer will wake the process; 0 never
-	plan vrrp.Time // the deadline that fire was made for
+	m     *vrrp.Machine // nil: the process is dead
+	life  uint32        // counts processes
+	gen   uint32        // counts processes, and stretches without a stall
+	adv   vrrp.Advertisement
+	fire  vrrp.Time // when the timer will wake the process; 0 never
+	plan  vrrp.Time // the deadline that fire was made for
+	turns int       // timers in a row that were due again at once
 
 	stalledUntil vrrp.Time
 	stalledSince vrrp.Time
@@ -43,13 +49,19 @@ type Node struct {
 
 	linkUp       bool
 	ready, fault bool
-	delta        int
+	delta        int // of its own
+	worn         int // as the machine knows it: its group's
+
+	leaving    bool // was told to stop
+	left       bool // not master any more since the group decided last
+	groupFault bool // as decided last
 
 	// Address worker and kernel.
 	want      bool
 	order     uint32 // of the worker's latest order
 	orderedAt vrrp.Time
 	held      bool
+	told      bool // the machine was told so, of its latest term as master
 	broken    bool
 
 	lastSent     vrrp.Time
@@ -73,30 +85,26 @@ func (n *Node) state() vrrp.State {
 // master that advertises as one.
 func (n *Node) master() bool { return n.m != nil && n.m.State() == vrrp.Master && !n.m.Offering() }
 
-func (n *Node) start(resume bool) {
-	if n.m != nil {
-		return
-	}
-	s := n.seg
+// begin a process.
+func (n *Node) begin() {
 	n.gen++
 	n.life++
 	n.m = vrrp.NewMachine(n.Config)
-	n.ready, n.fault, n.delta = false, false, 0
+	n.ready, n.fault, n.delta, n.worn = false, false, 0, 0
+	n.leaving, n.left, n.groupFault = false, false, false
 	n.stalledUntil, n.inbox = 0, n.inbox[:0]
-	n.fire, n.plan = 0, 0
+	n.fire, n.plan, n.turns = 0, 0, 0
 	n.oracle = oracle{}
-	if n.broken {
-		n.broken = false
-	}
-	// What docs/architecture.md says about a restarted speaker.
-	if resume && n.held && n.lastPriority > 0 && n.lastSent != 0 && s.now.Sub(n.lastSent) < n.Config.Interval {
-		n.ready = true
-		n.step(vrrp.Event{Kind: vrrp.EventResume})
-	} else {
-		s.queue.add(s.now.Add(n.ReadyAfter), atReady, n.id).gen = n.life
-	}
-	n.iface()
+	n.broken, n.told = false, false
 }
+
+// mayResume is what docs/architecture.md says about a restarted speaker.
+func (n *Node) mayResume() bool {
+	return n.held && n.lastPriority > 0 && n.lastSent != 0 && n.seg.now.Sub(n.lastSent) < n.Config.Interval
+}
+
+// grouped: it takes part in the decisions of its sync group.
+func (n *Node) grouped() bool { return n.m != nil && n.Config.Grouped && !n.leaving }
 
 func (n *Node) iface() {
 	e := vrrp.Event{Kind: vrrp.EventInterface, Up: n.linkUp}
@@ -107,7 +115,22 @@ func (n *Node) iface() {
 }
 
 func (n *Node) posture() {
-	n.step(vrrp.Event{Kind: vrrp.EventPosture, Ready: n.ready, Delta: n.delta, Fault: n.fault})
+	n.step(vrrp.Event{Kind: vrrp.EventPosture, Ready: n.ready, Delta: n.worn, Fault: n.fault})
+}
+
+// reload with another priority and interval, as far as o has them.
+func (n *Node) reload(o *Op) {
+	if o.N != 0 {
+		n.Config.Priority = uint8(o.N)
+	}
+	if o.For != 0 {
+		n.Config.Interval, n.seg.reloaded = o.For, true
+	}
+	if n.m != nil {
+		c := n.Config
+		n.oracle.reload(n)
+		n.step(vrrp.Event{Kind: vrrp.EventReconfigure, Config: &c})
+	}
 }
 
 // crash: the process is gone. What it held stays for what is left of its lifetime.
@@ -148,8 +171,11 @@ func (n *Node) stall(d time.Duration) {
 	n.fire = n.stalledUntil
 }
 
-// wake after a stall: what waited in the sockets comes before the timer.
+// wake after a stall.
 func (n *Node) wake() {
+	if !n.stalled() {
+		return
+	}
 	s := n.seg
 	late := s.now.Sub(n.stalledSince)
 	n.stalledUntil, n.fire = 0, 0
@@ -162,6 +188,10 @@ func (n *Node) wake() {
 	if n.want && !n.held && n.m != nil {
 		n.step(vrrp.Event{Kind: vrrp.EventAddresses, Addresses: vrrp.AddressesGone})
 	}
+}
+
+// drain takes what waited in the sockets meanwhile.
+func (n *Node) drain() {
 	waiting := n.inbox
 	n.inbox = n.inbox[:0]
 	for i := range waiting {
@@ -170,9 +200,6 @@ func (n *Node) wake() {
 		}
 	}
 	n.inbox = n.inbox[:0]
-	if n.m != nil {
-		n.tick()
-	}
 }
 
 // tick is the timer.
@@ -187,7 +214,11 @@ func (n *Node) tick() {
 	if n.m == nil {
 		return
 	}
-	if d, ok := n.m.Deadline(); ok && d <= n.seg.now {
+	// One more turn at once is all right: a timer may have led to a state that
+	// has one due.
+	if d, ok := n.m.Deadline(); !ok || d > n.seg.now {
+		n.turns = 0
+	} else if n.turns++; n.turns > 1 {
 		n.seg.violate(n, "spins: the deadline %v is not after the timer", d)
 	}
 }
@@ -263,7 +294,8 @@ func (n *Node) step(e vrrp.Event) {
 	if s.log != nil {
 		s.logStep(n, e, actions)
 	}
-	check{n, before, priority, offering, e}.actions(actions)
+	c := check{n, before, priority, offering, e}
+	c.actions(actions)
 	for i := range actions {
 		a := &actions[i]
 		switch a.Kind {
@@ -274,7 +306,7 @@ func (n *Node) step(e vrrp.Event) {
 			n.want, n.orderedAt = true, s.now
 			n.work()
 		case vrrp.ActionDrop:
-			n.want = false
+			n.want, n.oracle.dropBy = false, 0
 			n.work()
 		case vrrp.ActionAnnounce:
 			if a.Full {
@@ -282,11 +314,19 @@ func (n *Node) step(e vrrp.Event) {
 			}
 			s.announce(n)
 		case vrrp.ActionTransition:
+			n.left = n.left || a.From == vrrp.Master
 			n.oracle.moved(n, a, e)
+			if a.To == vrrp.Master {
+				n.told = false
+			}
 		case vrrp.ActionCount:
 		}
 	}
 	n.oracle.priority(n, priority)
+	c.holding()
+	if n.Config.Grouped {
+		s.undecided |= 1 << n.host.id
+	}
 	if n.m.Stopped() {
 		n.leave()
 		return
@@ -329,11 +369,13 @@ func (n *Node) worked(order uint32) {
 		n.step(vrrp.Event{Kind: vrrp.EventAddresses, Addresses: vrrp.AddressesFailed})
 		return
 	}
-	n.held = true
+	n.held, n.told = true, true
 	n.step(vrrp.Event{Kind: vrrp.EventAddresses, Addresses: vrrp.AddressesHeld})
 }
 
 func (n *Node) drop() {
+	if n.held {
+		n.oracle.dropped(n)
+	}
 	n.held = false
-	n.oracle.dropped(n)
 }

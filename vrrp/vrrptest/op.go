@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// OpKind is something that a script or a history does to a segment.
+// OpKind is something that a script or a history does to a segment. What
+// happens to a process happens to all nodes of its host.
 type OpKind uint8
 
 const (

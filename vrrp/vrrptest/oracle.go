@@ -26,6 +26,10 @@ type oracle struct {
 	suppressUntil vrrp.Time
 	releasedAt    vrrp.Time // Releasing since
 	succeeded     bool      // and the next master was heard
+
+	yieldedAt vrrp.Time // as master to a better one, and has not let go yet
+	yieldedTo int       // that node, -1 if it is none of ours
+	dropBy    vrrp.Time // the addresses are let go of by then
 }
 
 // margin covers the lateness of timers.
@@ -118,6 +122,9 @@ func (o *oracle) priority(n *Node, before uint8) {
 	if n.m == nil || n.m.State() != vrrp.Backup || n.m.Priority() == before {
 		return
 	}
+	if n.Config.Grouped && before == vrrp.OwnerPriority {
+		o.latest = 0 // it waits anew
+	}
 	d := skew(n.Config.Version, n.m.Priority(), o.interval)
 	if !o.zero {
 		d += 3 * o.interval
@@ -139,6 +146,9 @@ func (o *oracle) wake(n *Node) {
 	if o.latest != 0 {
 		o.latest = max(o.latest, n.seg.now.Add(o.interval+margin))
 	}
+	if o.dropBy != 0 {
+		o.dropBy = max(o.dropBy, n.seg.now.Add(margin))
+	}
 }
 
 // moved sees each transition after its step.
@@ -149,7 +159,7 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 		o.interval = n.Config.Interval
 		if a.Reason == vrrp.CauseOffer {
 			o.interval = min(o.interval, e.Advertisement.Interval)
-			for _, p := range s.nodes {
+			for _, p := range n.peers {
 				o.succeeded = o.succeeded || p.Source == e.Source && p.state() == vrrp.Master
 			}
 		}
@@ -165,6 +175,7 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 		case a.From == vrrp.Master && e.Kind == vrrp.EventAdvertisement:
 			o.heardMaster(n, s.now, e.Advertisement.Interval)
 			s.demoted(n, e)
+			o.yielded(n, e)
 		case a.From == vrrp.Releasing:
 			o.earliest, o.latest = o.releasedAt.Add(3*min(o.interval, n.Config.Interval)), 0
 			o.base, o.interval = o.releasedAt, min(o.interval, n.Config.Interval)
@@ -173,6 +184,7 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 		}
 	case vrrp.Master:
 		o.takesOver(n, a.Reason)
+		o.yieldedAt, o.dropBy = 0, 0
 		o.interval = n.Config.Interval
 	case vrrp.Releasing:
 		s.promiseSuccessor(n)
@@ -189,11 +201,11 @@ func (o *oracle) takesOver(n *Node, why vrrp.TransitionReason) {
 			s.violate(n, "became master as owner with priority %d", n.m.Priority())
 		}
 	case why == vrrp.CauseResume:
+	case n.Config.Grouped && n.m.Priority() == vrrp.OwnerPriority: // as soon as the others want to
 	case o.firstLower != 0 && s.now >= o.firstLower.Add(n.Config.PreemptDelay) && s.now >= o.earliest:
+	case o.firstLower != 0 && s.now >= o.lowerEarliest: // it is lost
 	case o.firstLower != 0 && !o.zero:
-		if s.now < o.lowerEarliest {
-			s.violate(n, "preempted within the preempt delay")
-		}
+		s.violate(n, "preempted within the preempt delay")
 	case s.now < o.earliest:
 		s.violate(n, "took over %v too early", o.earliest.Sub(s.now))
 	}
@@ -202,15 +214,16 @@ func (o *oracle) takesOver(n *Node, why vrrp.TransitionReason) {
 // dropped: the addresses went off the link after an order of the machine.
 func (o *oracle) dropped(n *Node) {
 	s := n.seg
+	o.gap(n)
 	if o.releasedAt == 0 || !o.succeeded || !s.clean(o.releasedAt) || s.blocked != [MaxNodes][MaxNodes]bool{} {
 		o.releasedAt = 0
 		return
 	}
 	o.releasedAt = 0
-	for _, p := range s.nodes {
+	for _, p := range n.peers {
 		// Within holdWithin: two took over one after the other, and the second
-		// one is at it.
-		if p != n && p.alive() && (p.held || p.master() && p.orderedAt.Add(holdWithin) >= s.now) {
+		// one is at it. One that froze in the act will be when it wakes.
+		if p.alive() && (p.held || p.master() && p.stalled() || p.master() && p.orderedAt.Add(holdWithin) >= s.now) {
 			return
 		}
 	}

@@ -11,6 +11,7 @@ const (
 	atOp                         // an op of the plan is due
 	atRecheck                    // a promise has to be kept by now
 	atReady                      // the director of node is ready
+	atIface                      // the interface of node was looked at after a start
 	atRenewals                   // the address worker of node could not renew for too long
 )
 

@@ -15,6 +15,8 @@ import (
 // thing; # begins a comment:
 //
 //	version 2 | family 6 | interval 100ms        for the nodes that follow
+//	group 2                                       likewise: each is a host with two
+//	                                              instances, a1 and a2, in a sync group
 //	node a priority 150 preempt no delay 5s start 1s interval 1s ready 2s
 //	at 3s crash a                                 what an Op says, see OpKind
 //	sends                                         show regular advertisements too
@@ -52,6 +54,8 @@ type parser struct {
 	base  vrrp.Config
 	nodes []NodeConfig
 	ops   []Op
+	lanes int // of a sync group, 0 for none
+	hosts int
 	run   time.Duration
 	sends bool
 }
@@ -75,6 +79,11 @@ func (p *parser) line(words []string) error {
 		}
 	case "interval":
 		p.base.Interval, err = time.ParseDuration(arg(1))
+	case "group":
+		p.lanes, err = strconv.Atoi(arg(1))
+		if err == nil && (p.lanes < 2 || p.lanes > MaxLanes) {
+			err = fmt.Errorf("a group has two to %d instances", MaxLanes)
+		}
 	case "run":
 		p.run, err = time.ParseDuration(arg(1))
 	case "sends":
@@ -93,10 +102,10 @@ func (p *parser) line(words []string) error {
 }
 
 func (p *parser) node(name string, options []string) error {
-	if len(p.nodes) == MaxNodes || len(options)%2 != 0 {
+	if len(p.nodes)+max(p.lanes, 1) > MaxNodes || len(options)%2 != 0 {
 		return fmt.Errorf("too many nodes, or an option without its value")
 	}
-	n := NodeConfig{Name: name, Config: p.base, Source: sources[p.base.Family][len(p.nodes)]}
+	n := NodeConfig{Name: name, Config: p.base, Source: sources[p.base.Family][p.hosts], Host: p.hosts}
 	n.Config.Addresses = addresses[p.base.Family][:1]
 	for i := 0; i < len(options); i += 2 {
 		var err error
@@ -124,7 +133,16 @@ func (p *parser) node(name string, options []string) error {
 			return err
 		}
 	}
-	p.nodes = append(p.nodes, n)
+	p.hosts++
+	if p.lanes == 0 {
+		p.nodes = append(p.nodes, n)
+		return nil
+	}
+	n.Config.Grouped = true
+	for n.Lane = range p.lanes {
+		n.Name = fmt.Sprint(name, n.Lane+1)
+		p.nodes = append(p.nodes, n)
+	}
 	return nil
 }
 

@@ -3,14 +3,15 @@ package vrrptest
 import (
 	"fmt"
 	"io"
+	"math/bits"
 	"strings"
 	"time"
 
 	"lvs-ha/vrrp"
 )
 
-// MaxNodes on a segment.
-const MaxNodes = 8
+// MaxNodes on a segment, all lanes together.
+const MaxNodes = 9
 
 // A clean segment delays packets this much.
 const (
@@ -33,15 +34,19 @@ const (
 	flawKinds
 )
 
-// Segment is a network with its nodes. It is made for many histories, one
-// after the other.
+// Segment is a network with its nodes; one with several lanes is as many
+// networks, whose nodes share hosts. It is made for many histories, one after
+// the other.
 type Segment struct {
 	now   vrrp.Time
 	rand  Rand
 	queue queue
 	nodes []*Node
+	hosts []host
 	ops   []Op
 	pool  []*Node
+
+	undecided uint // hosts whose group has to decide, a bit for each
 
 	blocked [MaxNodes][MaxNodes]bool      // from, to
 	arrival [MaxNodes][MaxNodes]vrrp.Time // of the last packet
@@ -80,9 +85,10 @@ func (s *Segment) Reset(seed uint64, nodes []NodeConfig) {
 	s.nodes = s.nodes[:0]
 	for i, c := range nodes {
 		n := s.pool[i]
-		*n = Node{NodeConfig: c, id: i, seg: s, linkUp: true, inbox: n.inbox[:0], adv: n.adv}
+		*n = Node{NodeConfig: c, id: i, seg: s, linkUp: true, inbox: n.inbox[:0], adv: n.adv, peers: n.peers[:0]}
 		s.nodes = append(s.nodes, n)
 	}
+	s.assemble()
 	s.blocked = [MaxNodes][MaxNodes]bool{}
 	s.dualSince = [MaxNodes][MaxNodes]vrrp.Time{}
 	s.arrival = [MaxNodes][MaxNodes]vrrp.Time{}
@@ -91,6 +97,36 @@ func (s *Segment) Reset(seed uint64, nodes []NodeConfig) {
 	s.promises = s.promises[:0]
 	s.violation, s.steps, s.packets = "", 0, 0
 	s.log, s.sends = nil, false
+}
+
+// assemble hosts and lanes from the nodes.
+func (s *Segment) assemble() {
+	s.undecided = 0
+	s.hosts = s.hosts[:0]
+	for _, n := range s.nodes {
+		for len(s.hosts) <= n.Host {
+			if len(s.hosts) < cap(s.hosts) {
+				s.hosts = s.hosts[:len(s.hosts)+1]
+			} else {
+				s.hosts = append(s.hosts, host{})
+			}
+			h := &s.hosts[len(s.hosts)-1]
+			h.id, h.nodes, h.group = len(s.hosts)-1, h.nodes[:0], h.group[:0]
+		}
+	}
+	for _, n := range s.nodes {
+		h := &s.hosts[n.Host]
+		n.host = h
+		h.nodes = append(h.nodes, n)
+		if n.Config.Grouped {
+			h.group = append(h.group, n)
+		}
+		for _, o := range s.nodes {
+			if o != n && o.Lane == n.Lane {
+				n.peers = append(n.peers, o)
+			}
+		}
+	}
 }
 
 // Log writes a transcript to w from now on; with sends also each regular advertisement.
@@ -155,16 +191,20 @@ func (s *Segment) Run(until time.Duration) {
 		}
 		s.now = at
 		s.watch()
-		if next != nil {
-			if next.stalledUntil != 0 {
-				next.wake()
-			} else {
-				next.tick()
-			}
-			continue
+		switch {
+		case next == nil:
+			s.queue.pop(&s.cur)
+			s.happen(&s.cur)
+		case next.stalledUntil != 0:
+			next.host.wake()
+		default:
+			next.tick()
 		}
-		s.queue.pop(&s.cur)
-		s.happen(&s.cur)
+		for s.undecided != 0 {
+			i := bits.TrailingZeros(s.undecided)
+			s.hosts[i].decide()
+			s.undecided &^= 1 << i
+		}
 	}
 }
 
@@ -195,7 +235,16 @@ func (s *Segment) happen(m *moment) {
 		}
 		s.disturbed = max(s.disturbed, s.now)
 		n.ready = true
-		n.posture()
+		n.host.posture(n)
+	case atIface:
+		if n.m == nil || m.gen != n.life {
+			return
+		}
+		if n.stalled() {
+			s.queue.add(n.stalledUntil.Add(time.Millisecond), atIface, n.id).gen = m.gen
+			return
+		}
+		n.iface()
 	case atRecheck:
 		s.recheck(&s.promises[m.gen])
 	case atOp:
@@ -210,7 +259,7 @@ func (s *Segment) happen(m *moment) {
 
 // conn: packets pass from a to b, as far as partitions go.
 func (s *Segment) conn(a, b int) bool {
-	return !s.blocked[a][b] && s.nodes[a].linkUp && s.nodes[b].linkUp
+	return !s.blocked[a][b] && s.nodes[a].linkUp && s.nodes[b].linkUp && s.nodes[a].Lane == s.nodes[b].Lane
 }
 
 func (s *Segment) mutual(a, b int) bool { return s.conn(a, b) && s.conn(b, a) }
@@ -235,14 +284,11 @@ func (s *Segment) transmit(n *Node, a *vrrp.Action) {
 	if !n.linkUp {
 		return
 	}
-	for j, to := range s.nodes {
-		if j == n.id {
-			continue
-		}
+	for _, to := range n.peers {
 		if !group {
 			b = s.out.Append(buf[:0], c.Checksum, n.Source, to.Source)
 		}
-		s.carry(n.id, j, b, group, flawNone)
+		s.carry(n.id, to.id, b, group, flawNone)
 	}
 }
 
@@ -275,10 +321,8 @@ func (s *Segment) announce(n *Node) {
 	if !n.linkUp {
 		return
 	}
-	for j := range s.nodes {
-		if j != n.id {
-			s.carry(n.id, j, nil, true, flawNone)
-		}
+	for _, to := range n.peers {
+		s.carry(n.id, to.id, nil, true, flawNone)
 	}
 }
 
@@ -293,31 +337,37 @@ func (s *Segment) do(o *Op) {
 	n := s.nodes[o.Node]
 	switch o.Kind {
 	case OpStart:
-		n.start(o.Flag)
+		n.host.start(o.Flag)
 	case OpCrash:
-		n.crash()
-	case OpStop:
-		if n.m != nil {
-			n.step(vrrp.Event{Kind: vrrp.EventStop})
+		for _, n := range n.host.nodes {
+			n.crash()
 		}
+	case OpStop:
+		n.host.stop()
 	case OpStall:
-		n.stall(o.For)
+		for _, n := range n.host.nodes {
+			n.stall(o.For)
+		}
 	case OpLink:
 		n.linkUp = o.Flag
 		if n.m != nil {
 			n.iface()
 		}
-	case OpReady, OpFault, OpDelta:
-		switch o.Kind {
-		case OpReady:
+	case OpReady:
+		for _, n := range n.host.nodes {
 			n.ready = o.Flag
-		case OpFault:
+			if n.m != nil {
+				n.host.posture(n)
+			}
+		}
+	case OpFault, OpDelta:
+		if o.Kind == OpFault {
 			n.fault = o.Flag
-		default:
+		} else {
 			n.delta = o.N
 		}
 		if n.m != nil {
-			n.posture()
+			n.host.posture(n)
 		}
 	case OpRelease:
 		if n.m != nil {
@@ -358,16 +408,13 @@ func (s *Segment) do(o *Op) {
 	case OpFlood:
 		s.flood(n, o.For)
 	case OpConfig:
-		if o.N != 0 {
-			n.Config.Priority = uint8(o.N)
+		if !n.Config.Grouped {
+			n.reload(o)
+			break
 		}
-		if o.For != 0 {
-			n.Config.Interval, s.reloaded = o.For, true
-		}
-		if n.m != nil {
-			c := n.Config
-			n.oracle.reload(n)
-			n.step(vrrp.Event{Kind: vrrp.EventReconfigure, Config: &c})
+		// The instances of a group have one priority on each node.
+		for _, n := range n.host.group {
+			n.reload(o)
 		}
 	}
 }
@@ -378,7 +425,7 @@ func (s *Segment) flood(n *Node, d time.Duration) {
 	c := &n.Config
 	var buf [maxPacket]byte
 	for at := time.Duration(0); at < d; at += gap {
-		from := (n.id + 1 + s.rand.N(len(s.nodes)-1)) % len(s.nodes)
+		from := n.peers[s.rand.N(len(n.peers))].id
 		out := vrrp.Advertisement{
 			Version: c.Version, VRID: c.VRID, Priority: uint8(s.rand.N(256)), Interval: c.Interval,
 			AuthType: c.Auth.Type, AuthData: c.Auth.Data, Addresses: c.Addresses,
