@@ -1,6 +1,9 @@
 package conf
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Sysctls are the kernel settings below net.ipv4.vs that matter to the table.
 type Sysctls struct {
@@ -17,6 +20,10 @@ type Sysctls struct {
 	// SyncThreshold and period: a connection is copied after its first packets
 	// of that number, and then once in each period (0: then never).
 	SyncThreshold *[2]int
+	// SyncRefreshPeriod: a connection is copied again after it (0: not for that
+	// reason), whole seconds; SyncRetries: so many times more within an eighth of it.
+	SyncRefreshPeriod *time.Duration
+	SyncRetries       *int // 0..3
 }
 
 func (b *builder) sysctls(v view) Sysctls {
@@ -32,6 +39,17 @@ func (b *builder) sysctls(v view) Sysctls {
 		s.ConnReuseMode = &n
 	}
 	s.SyncThreshold = b.syncThreshold(v)
+	if v.has("sync_refresh_period") {
+		d := v.duration("sync_refresh_period", 0, 0, 24*time.Hour)
+		if d%time.Second != 0 {
+			v.bad("sync_refresh_period", "must be whole seconds", "")
+		}
+		s.SyncRefreshPeriod = &d
+	}
+	if v.has("sync_retries") {
+		n := int(v.integer("sync_retries", 0, 0, 3))
+		s.SyncRetries = &n
+	}
 	return s
 }
 
