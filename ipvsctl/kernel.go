@@ -35,12 +35,21 @@ func InNetNS(path string) Option { return func(k *ipvsKernel) { k.netns = path }
 // the context; the default is 5 s.
 func AnswerWithin(d time.Duration) Option { return func(k *ipvsKernel) { k.timeout = d } }
 
+// HoldNew has the new connections of a service held while the kernel exchanges
+// its scheduler: in between, which may be some ten milliseconds, there is none,
+// and the kernel refuses what arrives (net/netfilter/ipvs/ip_vs_ctl.c,
+// ip_vs_edit_service). hold is called just before, release just after.
+func HoldNew(hold func(ServiceKey) (release func())) Option {
+	return func(k *ipvsKernel) { k.hold = hold }
+}
+
 // ipvsKernel is the running kernel. A socket on which something went wrong is
 // closed, and the next call opens another and looks the family up again: that
 // survives lost answers and a module that was loaded anew.
 type ipvsKernel struct {
 	netns   string
 	timeout time.Duration
+	hold    func(ServiceKey) (release func()) // nil: not wanted
 
 	mu     sync.Mutex
 	c      *conn // nil until the next call opens it

@@ -156,6 +156,9 @@ func request(o Op, e *encoder) uint8 {
 // cannot be used (see moby), the request is our own.
 func (k *ipvsKernel) single(ctx context.Context, o Op) error {
 	o.Service = o.Service.Canonical()
+	if k.losesScheduler(ctx, o) {
+		defer k.hold(o.Service.Key)()
+	}
 	return k.with(ctx, func(c *conn) error {
 		switch {
 		case !k.moby.usable(c):
@@ -169,4 +172,18 @@ func (k *ipvsKernel) single(ctx context.Context, o Op) error {
 		}
 		return k.moby.service(ctx, k.timeout, o)
 	})
+}
+
+// losesScheduler tells whether the service will have no scheduler for a while,
+// and somebody wants to know. What cannot be read is for the change to report.
+func (k *ipvsKernel) losesScheduler(ctx context.Context, o Op) bool {
+	if k.hold == nil || o.Kind != SetService {
+		return false
+	}
+	var have Service
+	err := k.with(ctx, func(c *conn) (err error) {
+		have, err = getService(c, o.Service.Key)
+		return err
+	})
+	return err == nil && have.Scheduler != o.Service.Scheduler
 }

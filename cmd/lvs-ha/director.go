@@ -119,12 +119,14 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 		OnChange: func(c health.Change) { d.OnChange(c) }, OnDoubt: func(x health.Doubt) { d.OnDoubt(x) }, Log: log.Logger, Seed: cfg.Node,
 	})
 	web := newListeners(log.Logger)
-	byHand := &agentIPVS{open: func() (ipvsctl.Kernel, error) { return ipvsctl.Open() }, log: log.Logger}
+	hold := holdNew(host.NewHolder(log.Logger))
+	openKernel := func() (ipvsctl.Kernel, error) { return ipvsctl.Open(hold) }
+	byHand := &agentIPVS{open: openKernel, log: log.Logger}
 	keeper := host.NewKeeper(log.Logger)
 	hints := &pathHints{hint: checks.Hint, log: log.Logger}
 	d = director.New(director.Options{
 		Load:       load,
-		OpenKernel: func() (ipvsctl.Kernel, error) { return ipvsctl.Open() },
+		OpenKernel: openKernel,
 		Prepare:    web.prepare,
 		Accepted: func(c *conf.Config) {
 			log.SetLevel(c.Log.Level)

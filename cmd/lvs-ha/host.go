@@ -55,6 +55,17 @@ func hostRules(c *conf.Config) host.Rules {
 	return r
 }
 
+// holdNew has new connections held while a service has no scheduler.
+func holdNew(h *host.Holder) ipvsctl.Option {
+	return ipvsctl.HoldNew(func(k ipvsctl.ServiceKey) func() {
+		w := host.Held{Protocol: uint8(k.Protocol), Mark: k.FWMark, V6: k.Family == 6}
+		if k.Addr.IsValid() {
+			w.Virtual = netip.AddrPortFrom(k.Addr, k.Port)
+		}
+		return h.Hold(w)
+	})
+}
+
 // hostEnd has the connections to removed servers ended in conntrack, where
 // IPVS uses it: with NAT.
 func hostEnd(removed []ipvsctl.Op) []host.Flow {
@@ -103,6 +114,12 @@ func hostSysctls(c *conf.Config) []host.Sysctl {
 	}
 	if s.SyncThreshold != nil {
 		vs("sync_threshold", fmt.Sprintf("%d %d", s.SyncThreshold[0], s.SyncThreshold[1]), named)
+	}
+	if s.SyncRefreshPeriod != nil {
+		vs("sync_refresh_period", fmt.Sprint(int(s.SyncRefreshPeriod.Seconds())), named)
+	}
+	if s.SyncRetries != nil {
+		vs("sync_retries", fmt.Sprint(*s.SyncRetries), named)
 	}
 	for i := range c.Services {
 		if c.Services[i].SNAT {

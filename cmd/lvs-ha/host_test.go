@@ -50,9 +50,9 @@ func TestHostSysctls(t *testing.T) {
 		{name: "nothing to do though named", text: "version = 1\nipvs = { sloppy_tcp = true }\n"},
 		{name: "a service", manage: true, want: []string{expire + "nodest_conn=1", expire + "quiescent_template=1"},
 			text: "version = 1\n[[service]]\nname = \"a\"\naddress = \"192.0.2.1\"\nport = 1\nservers = [{ name = \"a\", address = \"10.0.0.1\" }]\n"},
-		{name: "NAT, everything named", text: "version = 1\n[ipvs]\nsysctls = \"check\"\nexpire_nodest_conn = false\nconn_reuse_mode = 2\nsloppy_tcp = true\nbackup_only = false\nsync_threshold = [2, 50]\n" + oneNAT,
+		{name: "NAT, everything named", text: "version = 1\n[ipvs]\nsysctls = \"check\"\nexpire_nodest_conn = false\nconn_reuse_mode = 2\nsloppy_tcp = true\nbackup_only = false\nsync_threshold = [2, 50]\nsync_refresh_period = \"10s\"\nsync_retries = 1\n" + oneNAT,
 			want: []string{expire + "nodest_conn=0", expire + "quiescent_template=1", "net.ipv4.vs.conn_reuse_mode=2", "net.ipv4.vs.sloppy_tcp=1",
-				"net.ipv4.vs.backup_only=0", "net.ipv4.vs.sync_threshold=2 50", "net.ipv4.ip_forward=1 (foreign)"}},
+				"net.ipv4.vs.backup_only=0", "net.ipv4.vs.sync_threshold=2 50", "net.ipv4.vs.sync_refresh_period=10", "net.ipv4.vs.sync_retries=1", "net.ipv4.ip_forward=1 (foreign)"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := wantOf(t, tt.text)
