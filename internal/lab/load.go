@@ -27,6 +27,9 @@ type LoadOptions struct {
 	Timeout time.Duration
 	// UDP sends datagrams instead of making connections.
 	UDP bool
+	// Ports, if not 0, is how many source ports the client uses in turn, so that
+	// each is used again and again. By default none is used twice.
+	Ports int
 }
 
 // Request is one request of a load client.
@@ -64,6 +67,8 @@ type sources struct {
 const (
 	firstSourcePort = 2000
 	sourcePorts     = 30000 // below the kernel's own range
+	// Those that a client uses again and again.
+	firstReusedPort, reusedPorts = 1100, firstSourcePort - 1100
 	// The last client address belongs to long connections.
 	loadAddresses = clientAddresses - 1
 )
@@ -90,6 +95,9 @@ func (l *Lab) StartLoad(o LoadOptions) (*Load, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 500 * time.Millisecond
+	}
+	if o.Ports > reusedPorts {
+		return nil, fmt.Errorf("lab: at most %d source ports can be used in turn", reusedPorts)
 	}
 	ld := &Load{LoadOptions: o, lab: l, done: make(chan struct{})}
 	go func() {
@@ -139,10 +147,11 @@ func (ld *Load) finish(r Request) {
 
 // attempt is a request under way.
 type attempt struct {
-	start time.Time
-	fd    int
-	sent  bool
-	over  bool
+	start  time.Time
+	fd     int
+	sent   bool
+	over   bool
+	server string // that has answered, while its end of the connection is awaited
 }
 
 // client is the loop's own state. One thread drives all sockets by epoll:
@@ -154,6 +163,7 @@ type client struct {
 	order []*attempt // by start, for the time limit
 	buf   []byte
 	seq   uint32
+	port  int // the latest of those used in turn
 	udp   int // socket of a UDP client
 	bySeq map[uint32]*attempt
 }
@@ -258,7 +268,7 @@ func (c *client) begin() error {
 	a.fd = fd
 	c.live[fd] = a
 	for try := 0; ; try++ {
-		err := unix.Bind(fd, c.ld.lab.sources.take())
+		err := unix.Bind(fd, c.source())
 		if err == nil {
 			break
 		}
@@ -271,6 +281,14 @@ func (c *client) begin() error {
 		return nil
 	}
 	return c.watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLOUT|unix.EPOLLIN)
+}
+
+func (c *client) source() unix.Sockaddr {
+	if c.ld.Ports == 0 {
+		return c.ld.lab.sources.take()
+	}
+	c.port = (c.port + 1) % c.ld.Ports
+	return &unix.SockaddrInet4{Addr: [4]byte{10, 0, 0, 10}, Port: firstReusedPort + c.port}
 }
 
 func (c *client) end(a *attempt, server, failure string) {
@@ -322,13 +340,19 @@ func (c *client) step(a *attempt) {
 	n, err := unix.Read(a.fd, c.buf)
 	switch {
 	case err == unix.EAGAIN:
+	case a.server != "":
+		c.end(a, a.server, "")
 	case err != nil:
 		c.end(a, "", "read: "+err.Error())
 	case n == 0:
 		c.end(a, "", "closed without an answer")
 	case bytes.HasPrefix(c.buf[:n], []byte("HTTP/1.1 200")):
 		s := strings.TrimSpace(string(c.buf[:n]))
-		c.end(a, s[strings.LastIndexByte(s, '\n')+1:], "")
+		a.server = s[strings.LastIndexByte(s, '\n')+1:]
+		// Who closes first keeps the port for a minute: let it be the server.
+		if c.ld.Ports == 0 {
+			c.end(a, a.server, "")
+		}
 	default:
 		c.end(a, "", "answer: "+strings.SplitN(string(c.buf[:n]), "\r\n", 2)[0])
 	}
