@@ -21,9 +21,13 @@ type Goal struct {
 
 // Report of one pass.
 type Report struct {
-	// Table and Daemons are what the kernel holds after the pass, as far as known.
+	// Table and Daemons are what the kernel holds after the pass, as far as
+	// known. The table is the caller's, its entries are not to be changed.
 	Table   Table
 	Daemons []Daemon
+	// Changed names services that were not in the kernel as they had been left
+	// there, whether or not that matters to the goal. A service may be named twice.
+	Changed []ServiceKey
 	// Done and Failed are the changes that were sent.
 	Done   []Op
 	Failed []OpError

@@ -1,6 +1,7 @@
 package ipvsctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,9 @@ type Reconciler struct {
 	daemons        []Daemon
 	timeouts       Timeouts
 	unmanaged      int
-	// The table and its server maps are handed out in reports and then never
-	// changed again; ours names the parts that are not handed out.
-	oursTop bool
-	ours    map[ServiceKey]bool
+	// The server maps are handed out in reports and then never changed again;
+	// ours names the services whose are not handed out.
+	ours map[ServiceKey]bool
 
 	contention contention
 }
@@ -103,7 +103,7 @@ func (r *Reconciler) full(ctx context.Context, goal Goal, rep *Report, now time.
 				p = r.plan(have, goal, now)
 			}
 		}
-		r.believe(have)
+		r.believe(have, rep)
 		failed, err := r.send(ctx, p, rep, now)
 		if err != nil {
 			r.known = false
@@ -142,28 +142,34 @@ func (r *Reconciler) Quick(ctx context.Context, goal Goal) (Report, error) {
 }
 
 // QuickServers is Quick for a goal that differs from the previous one in the
-// named servers only: it looks at nothing else. Table is nil in its report
-// unless it had to be a full pass.
+// named servers, the sync daemons and the timeouts only: it looks at nothing
+// else. Table is nil in its report unless it had to be a full pass.
 func (r *Reconciler) QuickServers(ctx context.Context, goal Goal, changed []ServerRef) (Report, error) {
 	if !r.known {
 		return r.Full(ctx, goal)
 	}
 	start := time.Now()
 	var p plan
-	for _, k := range servicesOf(changed) {
+	changed = slices.Clone(changed)
+	slices.SortFunc(changed, func(a, b ServerRef) int {
+		return cmp.Or(a.Service.Compare(b.Service), a.Server.Compare(b.Server))
+	})
+	changed = slices.Compact(changed)
+	for len(changed) > 0 {
+		k := changed[0].Service
 		want, ok := goal.Table[k]
 		have, there := r.table[k]
 		if !ok || !there {
 			return r.Quick(ctx, goal)
 		}
 		var names []ServerKey
-		for _, c := range changed {
-			if c.Service == k && !slices.Contains(names, c.Server) {
-				names = append(names, c.Server)
-			}
+		for ; len(changed) > 0 && changed[0].Service == k; changed = changed[1:] {
+			names = append(names, changed[0].Server)
 		}
 		p.ops = diffServers(p.ops, canonical(want.Service, k), have, want, goal.Keep[k], names)
 	}
+	p.before, p.after = DiffDaemons(r.daemons, goal)
+	p.after = append(p.after, DiffTimeouts(r.timeouts, goal.Timeouts)...)
 	r.leaveContended(&p, start)
 	var rep Report
 	err := r.quick(ctx, goal, p, &rep, start)
@@ -171,18 +177,9 @@ func (r *Reconciler) QuickServers(ctx context.Context, goal Goal, changed []Serv
 	if rep.Table != nil { // it was a full pass
 		r.finish(&rep, start)
 	}
+	rep.Contended = r.contention.standing(start)
 	rep.Took = time.Since(start)
 	return rep, err
-}
-
-func servicesOf(refs []ServerRef) []ServiceKey {
-	var ks []ServiceKey
-	for _, c := range refs {
-		if !slices.Contains(ks, c.Service) {
-			ks = append(ks, c.Service)
-		}
-	}
-	return ks
 }
 
 func (r *Reconciler) quick(ctx context.Context, goal Goal, p plan, rep *Report, now time.Time) error {
@@ -260,9 +257,19 @@ func (r *Reconciler) readAgain(ctx context.Context, t Table, p plan) (bool, erro
 }
 
 // believe takes what was read as what is there.
-func (r *Reconciler) believe(have reads) {
+func (r *Reconciler) believe(have reads, rep *Report) {
+	for k, e := range have.table {
+		if was, ok := r.table[k]; !ok || was.Service != e.Service || !maps.Equal(was.Servers, e.Servers) {
+			rep.Changed = append(rep.Changed, k)
+		}
+	}
+	for k := range r.table {
+		if _, ok := have.table[k]; !ok {
+			rep.Changed = append(rep.Changed, k)
+		}
+	}
 	r.table, r.daemons, r.timeouts = have.table, have.daemons, have.timeouts
-	r.oursTop, r.ours, r.known = true, nil, true
+	r.known = true
 	// A fresh table is all ours: nobody has seen it.
 	r.ours = make(map[ServiceKey]bool, len(r.table))
 	for k := range r.table {
@@ -318,11 +325,8 @@ func (r *Reconciler) remember(o Op) {
 		return
 	case AddService, SetService, DeleteService, AddServer, SetServer, DeleteServer:
 	}
-	if !r.oursTop {
-		r.table, r.oursTop = maps.Clone(r.table), true
-		if r.table == nil {
-			r.table = Table{}
-		}
+	if r.table == nil {
+		r.table = Table{}
 	}
 	k := o.Service.Key
 	if e, ok := r.table[k]; ok && !r.ours[k] && o.Kind != DeleteService {
@@ -343,8 +347,8 @@ func (r *Reconciler) count(goal Goal) {
 
 // finish hands the belief out in the report.
 func (r *Reconciler) finish(rep *Report, start time.Time) {
-	rep.Table, rep.Daemons, rep.Unmanaged = r.table, r.daemons, r.unmanaged
-	r.oursTop, r.ours = false, make(map[ServiceKey]bool)
+	rep.Table, rep.Daemons, rep.Unmanaged = maps.Clone(r.table), r.daemons, r.unmanaged
+	r.ours = make(map[ServiceKey]bool)
 	rep.Contended = r.contention.standing(start)
 	rep.Took = time.Since(start)
 }

@@ -68,7 +68,7 @@ func (a Admin) now(now time.Time) Admin {
 }
 
 // admin is what people want of a server now; it notes when that ends.
-func (d *Desired) admin(s *State, id ServerID) Admin {
+func (p *pool) admin(s *State, id ServerID) Admin {
 	if len(s.Admin) == 0 {
 		return Admin{}
 	}
@@ -78,10 +78,10 @@ func (d *Desired) admin(s *State, id ServerID) Admin {
 	}
 	a = a.now(s.Now)
 	if a.aside() != "" && !a.ModeBy.Expires.IsZero() {
-		d.at(a.ModeBy.Expires)
+		p.at(a.ModeBy.Expires)
 	}
 	if a.Weight != nil && !a.WeightBy.Expires.IsZero() {
-		d.at(a.WeightBy.Expires)
+		p.at(a.WeightBy.Expires)
 	}
 	return a
 }

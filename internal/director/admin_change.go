@@ -162,11 +162,15 @@ func (d *Director) order(r AdminRequest) (AdminResult, error) {
 		}
 		want[id] = a
 	}
+	if d.dirty {
+		d.decide()
+	}
 	s := d.state(now)
-	before := Plan(s)
 	s.Admin = want
-	after := Plan(s)
-	res := d.compare(ids, want, &before, &after)
+	after := d.desired
+	after.Services = slices.Clone(after.Services)
+	after.Replan(s, d.servicesOf(ids))
+	res := d.compare(ids, want, &d.desired, &after)
 	res.Pause = d.pause
 	if len(res.Objections) > 0 && !r.Force {
 		return res, &RefusedError{res.Objections}
@@ -228,7 +232,7 @@ func (d *Director) compare(ids []ServerID, want map[ServerID]Admin, before, afte
 	}
 	var res AdminResult
 	for i := range d.top.Services {
-		ts, b, a := &d.top.Services[i], &before.Services[i], &after.Services[i]
+		ts, b, a := &d.top.Services[i], before.Services[i], after.Services[i]
 		touched := false
 		for j := range ts.Servers {
 			id := ServerID{ts.Conf.Name, ts.Servers[j].Conf.Name}
@@ -266,7 +270,7 @@ func (d *Director) compare(ids []ServerID, want map[ServerID]Admin, before, afte
 func (d *Director) weightOf(x *Desired, i, j int) uint32 {
 	dec, ts := &x.Services[i].Servers[j], &d.top.Services[i]
 	if dec.Keep {
-		if held, has := d.kernel.table[ts.Conf.Service.Key].Servers[ts.Servers[j].Conf.Kernel.Key]; has {
+		if held, has := d.kernel.table.Table[ts.Conf.Service.Key].Servers[ts.Servers[j].Conf.Kernel.Key]; has {
 			return held.Weight
 		}
 	}

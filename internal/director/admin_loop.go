@@ -1,7 +1,6 @@
 package director
 
 import (
-	"maps"
 	"time"
 
 	"lvs-ha/health"
@@ -12,7 +11,7 @@ import (
 func (d *Director) state(now time.Time) State {
 	return State{
 		Now: now, Topology: d.top, Verdicts: d.verdicts, Adopting: d.adopting,
-		Kernel: d.kernel.table, Owned: maps.Clone(d.owned), Roles: d.roles, Accepted: d.accepted,
+		Kernel: d.kernel.table.Table, Owned: d.owned, Roles: d.roles, Accepted: d.accepted,
 		Quorum: d.quorum, Admin: d.admin, Returned: d.returned, Gone: d.gone, Doubting: d.doubting,
 	}
 }
@@ -61,6 +60,7 @@ func (d *Director) expire(now time.Time) {
 
 // setAdmin puts an order into force.
 func (d *Director) setAdmin(id ServerID, a Admin, now time.Time) {
+	d.touchService(id.Service)
 	was := d.admin[id]
 	if was.aside() == AdminMaintenance && a.aside() == "" {
 		d.returned[id] = now

@@ -88,9 +88,9 @@ func (d *Director) build(stats map[ipvsctl.ServiceKey]ipvsctl.EntryStats, probes
 
 func (d *Director) buildService(i int, stats map[ipvsctl.ServiceKey]ipvsctl.EntryStats, probes map[health.Key]health.Status) ServiceStatus {
 	ts := &d.top.Services[i]
-	dec := &d.desired.Services[i]
+	dec := d.desired.Services[i]
 	key := ts.Conf.Service.Key
-	held, present := d.kernel.table[key]
+	held, present := d.kernel.table.Table[key]
 	st := stats[key]
 	out := ServiceStatus{
 		Name: ts.Conf.Name, Service: ts.Conf.Service, Virtual: ts.Conf.Virtual(), VRRP: ts.Conf.VRRP, Up: dec.Up, QuorumWeight: max(1, ts.Conf.Quorum),
@@ -136,7 +136,7 @@ func (d *Director) buildSync(s *Snapshot) {
 	for _, x := range d.kernel.daemons {
 		s.Sync.Running = append(s.Sync.Running, x.Role)
 	}
-	for _, x := range d.desired.Goal.Daemons {
+	for _, x := range d.desired.Daemons {
 		s.Sync.Wanted = append(s.Sync.Wanted, x.Role)
 	}
 	r, known := d.roles[c.Follow]

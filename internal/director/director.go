@@ -88,7 +88,7 @@ type Director struct {
 	verdicts  map[health.Key]Verdict
 	roles     map[string]Role
 	roleSeq   uint64
-	owned     map[ipvsctl.ServiceKey]bool
+	owned     map[ipvsctl.ServiceKey]bool // never changed, but replaced
 	adopting  bool
 	judged    bool
 	ready     bool
@@ -96,7 +96,10 @@ type Director struct {
 	desired   Desired
 	goalSeq   uint64
 	dirty     bool          // something happened that the decision depends on
+	touched   touched       // the services that it concerns, and such as differ in the kernel
 	rest      time.Time     // no decision before, but for a role
+	wait      time.Duration // as left after the latest decision
+	delayed   bool          // the next decision has had to wait
 	stopping  bool          // the table is being removed: no more decisions
 	stopped   chan struct{} // closed by the loop when nothing is left to do; nil while we do not stop
 	records   map[ServerID]*record
@@ -126,21 +129,6 @@ type record struct {
 	advice   health.Advice
 	up, down uint64
 	since    time.Time
-}
-
-// kernelState sums up what the worker reported.
-type kernelState struct {
-	up        bool
-	err       string
-	applied   uint64 // latest goal that was applied completely
-	table     ipvsctl.Table
-	daemons   []ipvsctl.Daemon
-	ops       map[OperationResult]uint64
-	drift     map[string]uint64
-	contended []ipvsctl.Drift
-	unmanaged int
-	lastFull  time.Time
-	took      *histogram.Histogram
 }
 
 // New makes a director; it starts nothing.
@@ -179,7 +167,8 @@ func (d *Director) Start(ctx context.Context, c *conf.Config) error {
 			acc.Abandon()
 			return fmt.Errorf("cannot read the kernel's IPVS table: %w", err)
 		}
-		d.kernel.table, d.kernel.up = table, true
+		d.kernel.table.take(table)
+		d.kernel.up = true
 		d.kernel.daemons, _ = w.kernel.Daemons(ctx)
 	}
 	if st, err := d.o.Speaker.Status(ctx); err == nil {
@@ -188,9 +177,9 @@ func (d *Director) Start(ctx context.Context, c *conf.Config) error {
 	acc.Commit()
 	top := NewTopology(c)
 	d.accept(c, top)
-	d.gone = removedBefore(top, d.kernel.table)
-	d.resumed = rampsUnderWay(top, d.kernel.table, d.admin, time.Now())
-	d.decide()
+	d.gone = removedBefore(top, d.kernel.table.Table)
+	d.resumed = rampsUnderWay(top, d.kernel.table.Table, d.admin, time.Now())
+	d.decideAll()
 	d.snap.Store(d.build(nil, nil))
 	return nil
 }
@@ -268,6 +257,7 @@ func (d *Director) wakeAt() time.Time {
 func (d *Director) OnChange(c health.Change) {
 	d.box.post(func() {
 		d.verdicts[c.Key] = d.verdict(&c)
+		d.top.fed(c.Key, d.touch)
 		d.dirty = true
 	})
 }
@@ -298,57 +288,6 @@ func (d *Director) OnTransition(t link.Transition) {
 	})
 }
 
-// stale tells whether the present decision no longer holds.
-func (d *Director) stale() bool {
-	now := time.Now()
-	return d.dirty && !now.Before(d.rest) || d.pause.On && d.pause.By.ends(now) || !d.desired.Next.IsZero() && !now.Before(d.desired.Next)
-}
-
-// burst is how many times the cost of a decision has to pass before the next
-// one: thousands of verdicts at once, as at a start, are decided together. A
-// single one is decided at once.
-const burst = 5
-
-// decide plans from the present state and hands the result on.
-func (d *Director) decide() {
-	d.dirty = false
-	if d.stopping {
-		d.desired.Next = time.Time{}
-		return
-	}
-	now := time.Now()
-	d.expire(now)
-	tracks := d.desired.Tracks
-	d.desired = Plan(d.state(now))
-	d.noteTracks(tracks)
-	d.note(now)
-	d.noteServices()
-	d.posture()
-	if w := d.worker.Load(); w != nil {
-		w.setPaused(d.pause.On)
-		d.goalSeq = w.setGoal(d.desired.Goal)
-	}
-	d.rest = now.Add(burst * time.Since(now))
-}
-
-// judge ends adoption and tells the speaker when this director may be master.
-func (d *Director) judge() {
-	late := time.Since(d.started) >= JudgeLimit
-	if d.adopting && (d.desired.Settled || late) {
-		d.adopting = false
-		d.decide()
-	}
-	if !d.judged && (d.desired.Judged || late) {
-		d.judged, d.readySeq = true, d.goalSeq
-	}
-	if d.judged && !d.ready && (d.worker.Load() == nil || d.kernel.applied >= d.readySeq) {
-		d.ready = true
-		d.o.Log.Info("ready: the table is applied and every service is judged", "event", "ready", "services", len(d.top.Services))
-		d.posture()
-		d.notify()
-	}
-}
-
 // posture tells the speaker what the decision means for the election, if that
 // is something new.
 func (d *Director) posture() {
@@ -358,75 +297,6 @@ func (d *Director) posture() {
 	}
 	d.told = &p
 	d.o.Speaker.SetPosture(p)
-}
-
-// kernelReport takes the result of a pass of the worker.
-func (d *Director) kernelReport(r kernelResult) {
-	k := &d.kernel
-	d.tellRemoved(r.report.Done)
-	for _, op := range r.report.Done {
-		k.ops[OperationResult{op.Kind.String(), "ok"}]++
-	}
-	for _, f := range r.report.Failed {
-		k.ops[OperationResult{f.Op.Kind.String(), "error"}]++
-	}
-	for _, x := range r.report.Drift {
-		k.drift[x.Kind]++
-	}
-	if r.err != nil {
-		k.up, k.err = false, r.err.Error()
-		return
-	}
-	k.up, k.err = true, ""
-	k.table, k.daemons, k.contended = r.report.Table, r.report.Daemons, r.report.Contended
-	if r.paused {
-		// Nothing was written, and nothing is waited for.
-		k.applied = r.seq
-		return
-	}
-	if r.full {
-		if n := r.report.Unmanaged; n != k.unmanaged && d.top.Config.IPVS.Unmanaged == conf.UnmanagedWarn {
-			d.o.Log.Warn("the kernel's table holds services that no configuration of ours has named; they are left alone", "event", "unmanaged_services", "services", n)
-		}
-		k.lastFull, k.unmanaged = r.at, r.report.Unmanaged
-		k.took.Observe(r.report.Took.Seconds())
-	}
-	if len(r.report.Failed) == 0 {
-		k.applied = r.seq
-		d.forget()
-	}
-}
-
-// forget drops the claim to services that are gone from the configuration and
-// from the kernel.
-func (d *Director) forget() {
-	named := d.top.ServiceKeys()
-	for k := range d.owned {
-		if _, there := d.kernel.table[k]; !there && !named[k] {
-			delete(d.owned, k)
-		}
-	}
-	d.saveOwned()
-}
-
-func (d *Director) saveOwned() {
-	if len(d.owned) == len(d.ownedSave) {
-		same := true
-		for k := range d.owned {
-			same = same && d.ownedSave[k]
-		}
-		if same {
-			return
-		}
-	}
-	if err := saveOwned(d.o.StateDir, d.owned); err != nil {
-		d.o.Log.Warn("cannot save the list of our services; one that leaves the configuration while the agent is stopped will stay in the kernel", "event", "state_unwritable", "err", err)
-		return
-	}
-	d.ownedSave = make(map[ipvsctl.ServiceKey]bool, len(d.owned))
-	for k := range d.owned {
-		d.ownedSave[k] = true
-	}
 }
 
 // takeStatus remembers what the speaker told of itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +25,14 @@ type kernelWorker struct {
 	log    *slog.Logger
 	report func(kernelResult) // must not block
 
+	// Of the goroutine that writes: the goal, and since the latest pass the
+	// servers in which it has changed, or that anything may have.
+	goal  *ipvsctl.Goal
+	refs  []ipvsctl.ServerRef
+	whole bool
+
 	mu       sync.Mutex
-	goal     *ipvsctl.Goal // latest, nil before the first
+	next     goalNews
 	seq      uint64
 	interval time.Duration
 	paused   bool // look, but change nothing
@@ -60,15 +67,67 @@ func newKernelWorker(k ipvsctl.Kernel, log *slog.Logger, report func(kernelResul
 	}
 }
 
-// setGoal replaces the goal and tells its number.
+// goalNews is what the worker has to take over into its goal: another one, nil
+// for none, and after that changes of it.
+type goalNews struct {
+	goal    *ipvsctl.Goal
+	servers []serverChange
+	daemons []ipvsctl.Daemon
+	manage  bool
+}
+
+// setGoal replaces the goal and tells its number. The goal's maps are the
+// worker's from now on.
 func (w *kernelWorker) setGoal(g ipvsctl.Goal) uint64 {
 	w.mu.Lock()
-	w.goal = &g
+	w.next = goalNews{goal: &g, daemons: g.Daemons, manage: g.ManageDaemons}
 	w.seq++
 	seq := w.seq
 	w.mu.Unlock()
 	w.kick()
 	return seq
+}
+
+// change changes the goal in some servers and the sync daemons, and tells its
+// number, which stays where nothing changes.
+func (w *kernelWorker) change(servers []serverChange, manage bool, daemons []ipvsctl.Daemon) uint64 {
+	w.mu.Lock()
+	n := &w.next
+	if len(servers) == 0 && n.manage == manage && slices.Equal(n.daemons, daemons) {
+		defer w.mu.Unlock()
+		return w.seq
+	}
+	n.servers = append(n.servers, servers...)
+	n.manage, n.daemons = manage, daemons
+	w.seq++
+	seq := w.seq
+	w.mu.Unlock()
+	w.kick()
+	return seq
+}
+
+// take takes the news over. The lock is held.
+func (w *kernelWorker) take() {
+	n := &w.next
+	if n.goal != nil {
+		w.goal, w.whole, w.refs = n.goal, true, nil
+	}
+	if w.goal == nil {
+		return
+	}
+	for i := range n.servers {
+		c := &n.servers[i]
+		k := c.server.Key
+		if c.there {
+			w.goal.Table[c.service].Servers[k] = c.server
+		} else {
+			delete(w.goal.Table[c.service].Servers, k)
+		}
+		keep(w.goal, c.service, k, c.keep)
+		w.refs = append(w.refs, ipvsctl.ServerRef{Service: c.service, Server: k})
+	}
+	w.goal.ManageDaemons, w.goal.Daemons = n.manage, n.daemons
+	n.goal, n.servers = nil, nil
 }
 
 func (w *kernelWorker) setInterval(d time.Duration) {
@@ -123,9 +182,10 @@ func (w *kernelWorker) run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		w.mu.Lock()
-		goal, seq, interval, paused := w.goal, w.seq, w.interval, w.paused
+		w.take()
+		seq, interval, paused := w.seq, w.interval, w.paused
 		w.mu.Unlock()
-		if goal != nil {
+		if w.goal != nil {
 			now := time.Now()
 			if limit := now.Add(interval); nextFull.After(limit) { // the interval became shorter
 				nextFull = limit
@@ -137,9 +197,9 @@ func (w *kernelWorker) run(ctx context.Context) {
 				if paused {
 					res = w.look(ctx)
 				} else {
-					res = w.pass(ctx, *goal, full)
+					res = w.pass(ctx, full)
 				}
-				frozen = paused
+				frozen, w.refs, w.whole = paused, nil, false
 				res.seq = seq
 				if ctx.Err() != nil {
 					return
@@ -181,14 +241,17 @@ func (w *kernelWorker) look(ctx context.Context) kernelResult {
 	return res
 }
 
-func (w *kernelWorker) pass(ctx context.Context, g ipvsctl.Goal, full bool) kernelResult {
+func (w *kernelWorker) pass(ctx context.Context, full bool) kernelResult {
 	ctx, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
 	res := kernelResult{full: full}
-	if full {
-		res.report, res.err = w.rec.Full(ctx, g)
-	} else {
-		res.report, res.err = w.rec.Quick(ctx, g)
+	switch {
+	case full:
+		res.report, res.err = w.rec.Full(ctx, *w.goal)
+	case w.whole:
+		res.report, res.err = w.rec.Quick(ctx, *w.goal)
+	default:
+		res.report, res.err = w.rec.QuickServers(ctx, *w.goal, w.refs)
 	}
 	res.at = time.Now()
 	if res.err != nil && !errors.Is(res.err, context.Canceled) {

@@ -13,28 +13,26 @@ type serviceRecord struct {
 	short  bool
 }
 
-// noteServices remembers the quorums for the next decision and logs what
-// changed: quorum, sorry server, floor.
-func (d *Director) noteServices() {
-	for i := range d.top.Services {
-		svc, dec := d.top.Services[i].Conf, &d.desired.Services[i]
-		if d.quorum[svc.Name] != dec.Quorum {
-			d.quorum[svc.Name] = dec.Quorum
-		}
-		r := d.services[svc.Name]
-		if r == nil {
-			r = &serviceRecord{}
-			d.services[svc.Name] = r
-		}
-		now := serviceRecord{dec.Quorum.State, dec.SorryActive, dec.Floor.Held, dec.Floor.Short}
-		if now == *r {
-			continue
-		}
-		was := *r
-		*r = now
-		d.noteQuorum(svc.Name, max(1, svc.Quorum), dec, was)
-		d.noteFloor(i, dec, was)
+// noteService remembers the quorum of a service for its next decision and logs
+// what changed: quorum, sorry server, floor.
+func (d *Director) noteService(i int) {
+	svc, dec := d.top.Services[i].Conf, d.desired.Services[i]
+	if d.quorum[svc.Name] != dec.Quorum {
+		d.quorum[svc.Name] = dec.Quorum
 	}
+	r := d.services[svc.Name]
+	if r == nil {
+		r = &serviceRecord{}
+		d.services[svc.Name] = r
+	}
+	now := serviceRecord{dec.Quorum.State, dec.SorryActive, dec.Floor.Held, dec.Floor.Short}
+	if now == *r {
+		return
+	}
+	was := *r
+	*r = now
+	d.noteQuorum(svc.Name, max(1, svc.Quorum), dec, was)
+	d.noteFloor(i, dec, was)
 }
 
 func (d *Director) noteQuorum(name string, need uint32, dec *ServiceDecision, was serviceRecord) {
@@ -85,7 +83,7 @@ func (d *Director) held(i int) []string {
 func (d *Director) serviceWarnings() []string {
 	var out []string
 	for i := range d.desired.Services {
-		dec, name := &d.desired.Services[i], d.top.Services[i].Conf.Name
+		dec, name := d.desired.Services[i], d.top.Services[i].Conf.Name
 		if dec.SorryActive {
 			out = append(out, fmt.Sprintf("service %s: the sorry server stands in", name))
 		}

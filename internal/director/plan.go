@@ -68,8 +68,10 @@ type Role struct {
 
 // Desired is what the program is to bring about.
 type Desired struct {
-	Goal     ipvsctl.Goal
-	Services []ServiceDecision // parallel to Topology.Services
+	Services []*ServiceDecision // parallel to Topology.Services; each is immutable
+	// ManageDaemons says that Daemons is what is to run (possibly: none).
+	ManageDaemons bool
+	Daemons       []ipvsctl.Daemon
 	// Instances whose priority a lost quorum or a track changes; nil for none.
 	Instances map[string]link.InstancePosture
 	// Tracks of all instances, in the order of the configuration.
@@ -80,9 +82,15 @@ type Desired struct {
 	Settled bool
 	// Next is when the decision changes with nothing but time; zero for never.
 	Next time.Time
+
+	// Of the services alone: how many are not judged or not settled, and the
+	// earliest of their moments.
+	unjudged, unsettled int
+	soonest             time.Time
 }
 
-// ServiceDecision for one service.
+// ServiceDecision for one service. It depends on the service and what concerns
+// it, on nothing that is decided about another one.
 type ServiceDecision struct {
 	// Up: the quorum is met.
 	Up bool
@@ -96,6 +104,13 @@ type ServiceDecision struct {
 	Floor         Floor
 	SorryActive   bool
 	Servers       []ServerDecision // parallel to TopologyService.Servers
+
+	// extra servers are to be in the table beside them, by key: the sorry
+	// server, and such as linger after a reload.
+	extra           []ipvsctl.Server
+	judged, settled bool
+	withdraws       bool      // lowers the priority of its VRRP instance
+	next            time.Time // when this changes with nothing but time
 }
 
 // ServerDecision for one server.
@@ -116,55 +131,32 @@ type ServerDecision struct {
 
 // Plan decides. It is pure: equal states give equal decisions.
 func Plan(s State) Desired {
-	d := Desired{Judged: true, Settled: true, Services: make([]ServiceDecision, len(s.Topology.Services))}
-	d.Goal = ipvsctl.Goal{
-		Table:    make(ipvsctl.Table, len(s.Topology.Services)),
-		Owned:    s.Owned,
-		Timeouts: s.Topology.Config.IPVS.Timeouts,
-	}
+	d := Desired{Services: make([]*ServiceDecision, len(s.Topology.Services))}
 	for i := range s.Topology.Services {
-		ts := &s.Topology.Services[i]
-		d.Services[i], d.Goal.Table[ts.Conf.Service.Key] = d.service(&s, ts)
+		d.Services[i] = decideService(&s, &s.Topology.Services[i])
+		d.count(d.Services[i])
 	}
-	d.track(&s)
-	d.doubt(&s)
-	d.returned(&s)
-	d.sync(&s)
+	d.whole(&s)
 	return d
 }
 
-// service decides on one service. The order matters: first each server by
-// itself, then the floor, then the quorum, which counts what the floor left.
-func (d *Desired) service(s *State, ts *TopologyService) (ServiceDecision, ipvsctl.Entry) {
-	key := ts.Conf.Service.Key
-	kernel, present := s.Kernel[key]
+// decideService decides on one service. The order matters: first each server
+// by itself, then the floor, then the quorum, which counts what the floor left.
+func decideService(s *State, ts *TopologyService) *ServiceDecision {
+	kernel, present := s.Kernel[ts.Conf.Service.Key]
 	p := pool{ts: ts, kernel: kernel, present: present, claims: make([]claim, len(ts.Servers))}
-	p.dec.Servers = make([]ServerDecision, len(ts.Servers))
+	p.dec = &ServiceDecision{judged: true, settled: true, Servers: make([]ServerDecision, len(ts.Servers))}
 	for j := range ts.Servers {
 		srv := &ts.Servers[j]
-		_, has := kernel.Servers[srv.Conf.Kernel.Key]
-		p.dec.Servers[j], p.claims[j] = d.server(s, ts.Conf, srv, present, has)
+		p.dec.Servers[j], p.claims[j] = p.server(s, srv)
 		p.dec.ConfiguredWeight += srv.Conf.Kernel.Weight
 	}
-	d.floor(&p)
+	p.floor()
 	p.count()
-	d.quorum(s, &p)
-	entry := ipvsctl.Entry{Service: ts.Conf.Service, Servers: make(map[ipvsctl.ServerKey]ipvsctl.Server, len(ts.Servers)+1)}
-	for j := range p.dec.Servers {
-		dec := &p.dec.Servers[j]
-		if !dec.InTable {
-			continue
-		}
-		w := ts.Servers[j].Conf.Kernel
-		w.Weight = dec.Weight
-		entry.Servers[w.Key] = w
-		if dec.Keep {
-			d.keep(key, w.Key)
-		}
-	}
-	d.sorry(s, &p, entry)
-	d.linger(s, &p, entry)
-	return p.dec, entry
+	p.quorum(s)
+	p.sorry(s)
+	p.linger(s)
+	return p.dec
 }
 
 // pool is a service while it is decided on.
@@ -173,7 +165,7 @@ type pool struct {
 	kernel  ipvsctl.Entry
 	present bool
 	claims  []claim // parallel to ts.Servers
-	dec     ServiceDecision
+	dec     *ServiceDecision
 }
 
 // claim is the weight that a server has a right to, before floor, quorum and
@@ -211,18 +203,17 @@ func (p *pool) count() {
 	}
 }
 
-// server decides on one server by itself; present and has tell what the kernel
-// holds of its service and of itself.
-func (d *Desired) server(s *State, svc *conf.Service, srv *TopologyServer, present, has bool) (ServerDecision, claim) {
-	configured := srv.Conf.Kernel.Weight
+// server decides on one server by itself.
+func (p *pool) server(s *State, srv *TopologyServer) (ServerDecision, claim) {
+	svc, configured := p.ts.Conf, srv.Conf.Kernel.Weight
 	if !srv.Conf.Enabled {
 		return ServerDecision{State: ServerMaintenance, InTable: true, Why: "disabled in the configuration"}, claim{}
 	}
 	id := ServerID{svc.Name, srv.Conf.Name}
-	admin := d.admin(s, id)
+	admin := p.admin(s, id)
 	v, check := combine(s, srv)
 	if admin.aside() != "" {
-		dec, c := d.setAside(s, svc, &admin, v, present, has, configured)
+		dec, c := p.setAside(s, srv, &admin, v)
 		if v.State == health.Down {
 			dec.InTable = dec.InTable && !s.Gone[id]
 			dec.Why += " (" + why(check, v) + ")"
@@ -235,7 +226,7 @@ func (d *Desired) server(s *State, svc *conf.Service, srv *TopologyServer, prese
 	}
 	switch v.State {
 	case health.Up:
-		dec, c := d.advised(svc, v, admin.Weight != nil, weight, configured)
+		dec, c := advised(svc, v, admin.Weight != nil, weight, configured)
 		weight = dec.Weight
 		switch {
 		case dec.Why != "":
@@ -253,21 +244,21 @@ func (d *Desired) server(s *State, svc *conf.Service, srv *TopologyServer, prese
 		}
 		var next time.Time
 		if dec.Weight, next = ramp(weight, svc.SlowStart, from, s.Now); !next.IsZero() {
-			d.at(next)
+			p.at(next)
 			dec.Why = fmt.Sprintf("slow start until %s", from.Add(svc.SlowStart).UTC().Format("15:04:05 MST"))
 		}
 		return dec, c
 	case health.Down:
 		dec := ServerDecision{State: ServerDown, Since: v.Since, Why: why(check, v)}
-		dec.InTable = !s.Gone[id] && !d.removed(s, svc, v.Since)
+		dec.InTable = !s.Gone[id] && !p.removed(s, v.Since)
 		return dec, claim{spare: configured, rank: rankOf(v.Failure)}
 	default:
 		dec := ServerDecision{State: ServerPending, InTable: true, Why: "waits for the first result of check " + check}
-		d.Settled = false
+		p.dec.settled = false
 		if svc.StartUp {
 			dec.Weight = weight
 		} else {
-			d.Judged = false
+			p.dec.judged = false
 		}
 		if !s.Topology.Config.IPVS.Adopt && s.Adopting {
 			return dec, claim{weight: dec.Weight}
@@ -275,7 +266,7 @@ func (d *Desired) server(s *State, svc *conf.Service, srv *TopologyServer, prese
 		dec.Keep = true
 		// In a service that was there before us a missing server may be one that
 		// had failed and was removed: it waits for its verdict.
-		if s.Adopting && present && !has {
+		if s.Adopting && p.present && !p.has(srv) {
 			dec.InTable, dec.Keep = false, false
 			return dec, claim{}
 		}
@@ -284,24 +275,31 @@ func (d *Desired) server(s *State, svc *conf.Service, srv *TopologyServer, prese
 }
 
 // setAside decides on a server that a person has taken out.
-func (d *Desired) setAside(s *State, svc *conf.Service, admin *Admin, v Verdict, present, has bool, configured uint32) (ServerDecision, claim) {
+func (p *pool) setAside(s *State, srv *TopologyServer, admin *Admin, v Verdict) (ServerDecision, claim) {
+	svc := p.ts.Conf
 	dec := ServerDecision{State: ServerDrain, Healthy: v.State == health.Up, InTable: true, Since: v.Since, Why: admin.ModeBy.why(admin.Mode.done())}
 	if admin.Mode == AdminMaintenance {
 		dec.State = ServerMaintenance
 	}
 	switch {
 	case v.State == health.Down:
-		dec.InTable = !d.removed(s, svc, v.Since)
+		dec.InTable = !p.removed(s, v.Since)
 	case admin.Mode == AdminMaintenance && !quiesces(svc):
 		dec.InTable = false
 	case v.State == health.Unknown:
-		d.Settled = false
-		dec.InTable = !s.Adopting || !present || has
+		p.dec.settled = false
+		dec.InTable = !s.Adopting || !p.present || p.has(srv)
 	}
 	if dec.Healthy && admin.Mode == AdminDrain && !admin.ModeBy.Force {
-		return dec, claim{spare: configured, rank: rankHealthy}
+		return dec, claim{spare: srv.Conf.Kernel.Weight, rank: rankHealthy}
 	}
 	return dec, claim{}
+}
+
+// has tells whether the kernel holds the server.
+func (p *pool) has(srv *TopologyServer) bool {
+	_, has := p.kernel.Servers[srv.Conf.Kernel.Key]
+	return has
 }
 
 // quiesces tells whether weight 0 keeps traffic away; it does not with UDP
@@ -312,7 +310,8 @@ func quiesces(svc *conf.Service) bool {
 
 // removed tells whether a server that is out of service since then has left
 // the table already, and otherwise notes when it will.
-func (d *Desired) removed(s *State, svc *conf.Service, since time.Time) bool {
+func (p *pool) removed(s *State, since time.Time) bool {
+	svc := p.ts.Conf
 	if svc.OnFailure == conf.FailRemove || !quiesces(svc) {
 		return true
 	}
@@ -323,7 +322,7 @@ func (d *Desired) removed(s *State, svc *conf.Service, since time.Time) bool {
 	if !s.Now.Before(at) {
 		return true
 	}
-	d.at(at)
+	p.at(at)
 	return false
 }
 
@@ -366,19 +365,16 @@ func why(check string, v Verdict) string {
 	return fmt.Sprintf("check %s: %s", check, v.Failure.Detail)
 }
 
-func (d *Desired) keep(svc ipvsctl.ServiceKey, srv ipvsctl.ServerKey) {
-	if d.Goal.Keep == nil {
-		d.Goal.Keep = map[ipvsctl.ServiceKey]map[ipvsctl.ServerKey]bool{}
-	}
-	if d.Goal.Keep[svc] == nil {
-		d.Goal.Keep[svc] = map[ipvsctl.ServerKey]bool{}
-	}
-	d.Goal.Keep[svc][srv] = true
-}
+// at notes a moment at which the decision on the service changes.
+func (p *pool) at(t time.Time) { p.dec.next = earlier(p.dec.next, t) }
 
 // at notes a moment at which the decision changes.
-func (d *Desired) at(t time.Time) {
-	if d.Next.IsZero() || t.Before(d.Next) {
-		d.Next = t
+func (d *Desired) at(t time.Time) { d.Next = earlier(d.Next, t) }
+
+// earlier of two moments, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
+	return a
 }

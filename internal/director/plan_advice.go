@@ -38,7 +38,7 @@ func lesser(a, b health.Advice, configured uint32) health.Advice {
 // Whatever it is, the floor may give the configured weight in its place: a
 // wrong answer that all servers of a pool give is a mistake like any other. A
 // weight that a person has ordered goes before one that the server asks for.
-func (d *Desired) advised(svc *conf.Service, v Verdict, ordered bool, weight, configured uint32) (ServerDecision, claim) {
+func advised(svc *conf.Service, v Verdict, ordered bool, weight, configured uint32) (ServerDecision, claim) {
 	dec := ServerDecision{State: ServerUp, Healthy: true, InTable: true, Weight: weight, Since: v.Since, Advice: v.Advice}
 	c := claim{weight: weight}
 	switch v.Advice.Kind {

@@ -47,7 +47,7 @@ func rankOf(f *health.Failure) rank {
 // and are not raised; those in maintenance or taken out by force are not
 // called back. Where a sorry server waits, servers that refuse connections are
 // not kept: it is better than they.
-func (d *Desired) floor(p *pool) {
+func (p *pool) floor() {
 	svc := p.ts.Conf
 	if svc.MinHealthy <= 0 {
 		return

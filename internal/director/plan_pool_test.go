@@ -33,11 +33,11 @@ func weights(s State, d Desired, servers ...string) []int {
 	out := make([]int, len(servers))
 	for i, a := range servers {
 		k := ipvsctl.ServerKey{Addr: addr(a), Port: 80}
-		e, in := d.Goal.Table[key].Servers[k]
+		e, in := d.Goal(&s).Table[key].Servers[k]
 		out[i] = -1
 		if in {
 			out[i] = int(e.Weight)
-			if held, has := s.Kernel[key].Servers[k]; has && d.Goal.Keep[key][k] {
+			if held, has := s.Kernel[key].Servers[k]; has && d.Goal(&s).Keep[key][k] {
 				out[i] = int(held.Weight)
 			}
 		}
@@ -531,7 +531,7 @@ func TestPlanFloorHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, all := anyPool(t)
 		d := Plan(s)
-		svc, dec := s.Topology.Services[0].Conf, &d.Services[0]
+		svc, dec := s.Topology.Services[0].Conf, d.Services[0]
 		if svc.MinHealthy == 0 || dec.SorryActive {
 			if dec.Floor.Held != 0 {
 				t.Fatalf("floor %+v without need", dec.Floor)
@@ -635,14 +635,14 @@ func TestPlanNeverEmptiesNorAddsUp(t *testing.T) {
 			}
 			before := weight()
 			var low uint32 = math.MaxUint32
-			for _, op := range ipvsctl.Diff(table, d.Goal) {
+			for _, op := range ipvsctl.Diff(table, d.Goal(&s)) {
 				table.Patch(op)
 				low = min(low, weight())
 			}
 			if before > 0 && weight() > 0 && low == 0 {
 				t.Fatalf("round %d: empty in between", round)
 			}
-			if again := ipvsctl.Diff(table, d.Goal); len(again) > 0 {
+			if again := ipvsctl.Diff(table, d.Goal(&s)); len(again) > 0 {
 				t.Fatalf("round %d: a second pass writes %v", round, again)
 			}
 			s.Kernel = table

@@ -26,12 +26,8 @@ func (d *Desired) track(s *State) {
 	for i := range c.Duties {
 		duty, name := &c.Duties[i], c.VRRP[i].Name
 		for _, t := range duty.TrackServices {
-			up := true
-			for j := range s.Topology.Services {
-				if s.Topology.Services[j].Conf.Name == t.Name {
-					up = d.Services[j].Quorum.State != QuorumLost
-				}
-			}
+			j, known := s.Topology.named[t.Name]
+			up := !known || d.Services[j].Quorum.State != QuorumLost
 			d.tracked(name, "service/", t, up)
 		}
 		for j, t := range duty.TrackChecks {
@@ -52,15 +48,19 @@ func (d *Desired) doubt(s *State) {
 	if !s.Doubting {
 		return
 	}
+	for i := range s.Topology.Config.VRRP {
+		d.delta(s.Topology.Config.VRRP[i].Name, DoubtDelta)
+	}
+}
+
+// delta changes the priority of an instance.
+func (d *Desired) delta(instance string, by int) {
 	if d.Instances == nil {
 		d.Instances = map[string]link.InstancePosture{}
 	}
-	for i := range s.Topology.Config.VRRP {
-		name := s.Topology.Config.VRRP[i].Name
-		p := d.Instances[name]
-		p.Deltas = append(p.Deltas, DoubtDelta)
-		d.Instances[name] = p
-	}
+	p := d.Instances[instance]
+	p.Deltas = append(p.Deltas, by)
+	d.Instances[instance] = p
 }
 
 func (d *Desired) tracked(instance, kind string, t vrrp.Track, up bool) {
@@ -83,22 +83,23 @@ func (d *Desired) tracked(instance, kind string, t vrrp.Track, up bool) {
 
 // tracks are the keys of the tracked checks, parallel to the configuration's
 // duties; each distinct one is probed.
-func (t *Topology) tracks(c *conf.Config, seen map[health.Key]bool) {
+func (t *Topology) tracks(c *conf.Config) {
 	t.Tracks = make([][]health.Key, len(c.Duties))
 	for i := range c.Duties {
-		for _, x := range c.Duties[i].TrackChecks {
+		for j := range c.Duties[i].TrackChecks {
+			x := &c.Duties[i].TrackChecks[j]
 			k := x.Spec.Key()
 			t.Tracks[i] = append(t.Tracks[i], k)
-			if !seen[k] {
-				seen[k] = true
-				t.Specs = append(t.Specs, x.Spec)
-			}
+			t.probe(k, &x.Spec)
 		}
 	}
 }
 
 // noteTracks logs what became good or bad. was is nil before the first decision.
 func (d *Director) noteTracks(was []TrackStatus) {
+	if slices.Equal(was, d.desired.Tracks) {
+		return
+	}
 	before := make(map[TrackStatus]bool, len(was))
 	for _, t := range was {
 		before[t] = true

@@ -2,11 +2,11 @@ package director
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"lvs-ha/conf"
 	"lvs-ha/ipvsctl"
-	"lvs-ha/vrrp/link"
 )
 
 // WithdrawDelta is what a service with on_quorum_loss = "withdraw" adds to the
@@ -49,7 +49,7 @@ func (s *State) quorumOf(p *pool) Quorum {
 }
 
 // quorum compares the healthy weight with what the service needs.
-func (d *Desired) quorum(s *State, p *pool) {
+func (p *pool) quorum(s *State) {
 	svc := p.ts.Conf
 	was := s.quorumOf(p)
 	need := uint64(max(1, svc.Quorum))
@@ -69,7 +69,7 @@ func (d *Desired) quorum(s *State, p *pool) {
 		p.dec.Quorum.to(QuorumMet, s.Now)
 	case healthy+p.hoped() >= need && s.Now.Before(limit):
 		// Servers that nobody has judged yet decide: wait for them.
-		d.at(limit)
+		p.at(limit)
 	default:
 		p.dec.Quorum.to(QuorumLost, s.Now)
 	}
@@ -89,13 +89,20 @@ func (d *Desired) quorum(s *State, p *pool) {
 			}
 		}
 	}
-	if svc.OnQuorumLoss == conf.QuorumWithdraw && svc.VRRP != "" {
-		if d.Instances == nil {
-			d.Instances = map[string]link.InstancePosture{}
+	p.dec.withdraws = withdraws(svc)
+}
+
+// withdraws tells whether a lost quorum lowers the priority of an instance.
+func withdraws(svc *conf.Service) bool {
+	return svc.OnQuorumLoss == conf.QuorumWithdraw && svc.VRRP != ""
+}
+
+// withdraw lowers the priority of the instances whose services ask for it.
+func (d *Desired) withdraw(s *State) {
+	for _, i := range s.Topology.withdraw {
+		if d.Services[i].withdraws {
+			d.delta(s.Topology.Services[i].Conf.VRRP, WithdrawDelta)
 		}
-		i := d.Instances[svc.VRRP]
-		i.Deltas = append(i.Deltas, WithdrawDelta)
-		d.Instances[svc.VRRP] = i
 	}
 }
 
@@ -135,25 +142,25 @@ func (p *pool) hasSorry() bool {
 // sorry puts the sorry server into the table while it stands in. After that it
 // goes as a failed server does: weight 0 first, so that what it has begun it
 // can end.
-func (d *Desired) sorry(s *State, p *pool, entry ipvsctl.Entry) {
+func (p *pool) sorry(s *State) {
 	svc := p.ts.Conf
 	if svc.Sorry == nil {
 		return
 	}
 	k := *svc.Sorry
 	if !p.dec.SorryActive {
-		if _, has := p.kernel.Servers[k.Key]; !has || d.removed(s, svc, p.dec.Quorum.Since) {
+		if _, has := p.kernel.Servers[k.Key]; !has || p.removed(s, p.dec.Quorum.Since) {
 			return
 		}
 		k.Weight = 0
 	}
-	entry.Servers[k.Key] = k
+	p.dec.extra = append(p.dec.extra, k)
 }
 
 // linger leaves servers that the configuration no longer names in the table
 // while nothing else there has weight and those that are new wait for their
 // first verdict: a reload that exchanges a whole pool does not empty it.
-func (d *Desired) linger(s *State, p *pool, entry ipvsctl.Entry) {
+func (p *pool) linger(s *State) {
 	limit := s.Accepted.Add(JudgeLimit)
 	if !p.present || !s.Now.Before(limit) {
 		return
@@ -168,11 +175,12 @@ func (d *Desired) linger(s *State, p *pool, entry ipvsctl.Entry) {
 		return
 	}
 	for key, k := range p.kernel.Servers {
-		if _, named := entry.Servers[key]; !named && k.Weight > 0 && !p.names(key) {
-			entry.Servers[key] = k
-			d.at(limit)
+		if k.Weight > 0 && !p.names(key) {
+			p.dec.extra = append(p.dec.extra, k)
+			p.at(limit)
 		}
 	}
+	slices.SortFunc(p.dec.extra, func(a, b ipvsctl.Server) int { return a.Key.Compare(b.Key) })
 }
 
 func (p *pool) names(k ipvsctl.ServerKey) bool {

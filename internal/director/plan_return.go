@@ -39,12 +39,7 @@ func (d *Desired) returned(s *State) {
 		if r.State != vrrp.Backup || r.Lost.IsZero() || !s.Now.Before(limit) || !d.lostServers(r.Lost, r.Since) {
 			continue
 		}
-		if d.Instances == nil {
-			d.Instances = map[string]link.InstancePosture{}
-		}
-		p := d.Instances[name]
-		p.Deltas = append(p.Deltas, returnDelta)
-		d.Instances[name] = p
+		d.delta(name, returnDelta)
 		d.at(limit)
 	}
 }

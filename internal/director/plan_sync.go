@@ -25,7 +25,7 @@ func (d *Desired) sync(s *State) {
 		// Before the speaker has told the role, what runs stands.
 		return
 	}
-	d.Goal.ManageDaemons = true
+	d.ManageDaemons = true
 	overlap := false
 	end := r.Since.Add(SyncOverlap)
 	if serves(r.State) {
@@ -58,7 +58,7 @@ func serves(s vrrp.State) bool {
 }
 
 func (d *Desired) daemon(c *conf.Sync, role ipvsctl.Role) {
-	d.Goal.Daemons = append(d.Goal.Daemons, ipvsctl.Daemon{
+	d.Daemons = append(d.Daemons, ipvsctl.Daemon{
 		Role: role, Interface: c.Interface, ID: c.ID, MaxLen: c.MaxLen, Group: c.Group, Port: c.Port, TTL: c.TTL,
 	})
 }

@@ -30,7 +30,7 @@ func (d *Director) Reload(ctx context.Context) error {
 	return d.do(ctx, func() {
 		acc.Commit()
 		d.accept(c, top)
-		d.decide()
+		d.decideAll()
 	})
 }
 
@@ -85,15 +85,12 @@ func (d *Director) prepare(ctx context.Context, c *conf.Config) (Prepared, error
 func (d *Director) accept(c *conf.Config, top *Topology) {
 	old := d.top
 	d.top, d.accepted = top, time.Now()
+	d.touched = touched{all: true}
 	d.config = ConfigStatus{Path: c.Path, Hash: c.Hash, LoadedAt: d.accepted, LastOK: true}
-	for k := range top.ServiceKeys() {
-		d.owned[k] = true
-	}
-	d.saveOwned()
-	live := top.Probed
-	d.inherit(old, live)
+	d.claim()
+	d.inherit(old)
 	for k := range d.verdicts {
-		if !live[k] {
+		if !top.Probes(k) {
 			delete(d.verdicts, k)
 		}
 	}
@@ -125,7 +122,7 @@ func (d *Director) accept(c *conf.Config, top *Topology) {
 
 // inherit gives a check that is new to a known server the verdict that the
 // server had, until its own first result.
-func (d *Director) inherit(old *Topology, live map[health.Key]bool) {
+func (d *Director) inherit(old *Topology) {
 	if old == nil {
 		return
 	}
@@ -151,7 +148,7 @@ func (d *Director) inherit(old *Topology, live map[health.Key]bool) {
 				continue
 			}
 			for _, k := range srv.Keys {
-				if _, judged := d.verdicts[k]; !judged && live[k] {
+				if _, judged := d.verdicts[k]; !judged && d.top.Probes(k) {
 					d.verdicts[k] = v
 				}
 			}

@@ -10,7 +10,7 @@ func (d *Director) tellRemoved(done []ipvsctl.Op) {
 	}
 	var gone []ipvsctl.Op
 	for _, op := range done {
-		before := d.kernel.table[op.Service.Key].Servers
+		before := d.kernel.table.Table[op.Service.Key].Servers
 		switch op.Kind {
 		case ipvsctl.DeleteServer:
 			if s, ok := before[op.Server.Key]; ok {

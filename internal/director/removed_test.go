@@ -23,7 +23,8 @@ func TestTellRemoved(t *testing.T) {
 	}
 	var got []ipvsctl.Op
 	d := New(Options{Removed: func(ops []ipvsctl.Op) { got = append(got, ops...) }})
-	d.kernel.table = ipvsctl.Table{svc(1).Key: entry(1, 1, 2), svc(2).Key: entry(2, 3)}
+	d.top = NewTopology(config())
+	d.kernel.table.take(ipvsctl.Table{svc(1).Key: entry(1, 1, 2), svc(2).Key: entry(2, 3)})
 	d.kernelReport(kernelResult{err: ipvsctlErr{}, report: ipvsctl.Report{Done: []ipvsctl.Op{
 		{Kind: ipvsctl.AddServer, Service: svc(1), Server: ipvsctl.Server{Key: key(9)}},
 		{Kind: ipvsctl.DeleteServer, Service: svc(1), Server: ipvsctl.Server{Key: key(2)}},

@@ -54,7 +54,7 @@ func (d *Director) lingers() bool {
 	if c := d.top.Config.Sync; c == nil || serves(d.roles[c.Follow].State) {
 		return false
 	}
-	for _, x := range d.desired.Goal.Daemons {
+	for _, x := range d.desired.Daemons {
 		if x.Role == ipvsctl.RoleMaster && !d.stopping {
 			return true
 		}

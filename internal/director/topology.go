@@ -7,16 +7,29 @@ import (
 )
 
 // Topology is a configuration prepared for deciding: every check's key is
-// worked out once, not at each decision. It is immutable.
+// worked out once, not at each decision, and what an event concerns is found
+// without a search. It is immutable.
 type Topology struct {
 	Config   *conf.Config
 	Services []TopologyService // in the order of the configuration
-	// Specs holds each distinct check once.
+	// Specs holds each distinct check once, Keys are theirs.
 	Specs []health.Spec
-	// Probed are their keys.
-	Probed map[health.Key]bool
+	Keys  []health.Key
 	// Tracks are the keys of the tracked checks, parallel to Config.Duties.
 	Tracks [][]health.Key
+
+	named    map[string]int             // services by name
+	keyed    map[ipvsctl.ServiceKey]int // services by what they are in the kernel
+	withdraw []int                      // services that may lower a priority
+	probed   map[health.Key]int         // position in Keys
+	first    []int32                    // parallel to Keys: the first use of each, -1 for none
+	uses     []use
+}
+
+// use of a check by a service.
+type use struct {
+	service int32
+	next    int32 // use of the same check; -1 for none
 }
 
 // TopologyService is one service; Conf points into the configuration.
@@ -33,9 +46,16 @@ type TopologyServer struct {
 
 // NewTopology prepares a configuration.
 func NewTopology(c *conf.Config) *Topology {
-	t := &Topology{Config: c, Services: make([]TopologyService, len(c.Services))}
-	seen := map[health.Key]bool{}
-	t.Probed = seen
+	servers := 0
+	for i := range c.Services {
+		servers += len(c.Services[i].Servers)
+	}
+	t := &Topology{
+		Config: c, Services: make([]TopologyService, len(c.Services)),
+		Specs: make([]health.Spec, 0, servers), Keys: make([]health.Key, 0, servers),
+		first: make([]int32, 0, servers), uses: make([]use, 0, servers), probed: make(map[health.Key]int, servers),
+		named: make(map[string]int, len(c.Services)), keyed: make(map[ipvsctl.ServiceKey]int, len(c.Services)),
+	}
 	for i := range c.Services {
 		s := &c.Services[i]
 		ts := TopologyService{Conf: s, Servers: make([]TopologyServer, len(s.Servers))}
@@ -43,20 +63,59 @@ func NewTopology(c *conf.Config) *Topology {
 			srv := &s.Servers[j]
 			keys := make([]health.Key, len(srv.Checks))
 			for k := range srv.Checks {
-				key := srv.Checks[k].Spec.Key()
-				keys[k] = key
+				keys[k] = srv.Checks[k].Spec.Key()
 				// A server out of service is not probed: nobody would use the answer.
-				if srv.Enabled && !seen[key] {
-					seen[key] = true
-					t.Specs = append(t.Specs, srv.Checks[k].Spec)
+				if srv.Enabled {
+					t.use(t.probe(keys[k], &srv.Checks[k].Spec), i)
 				}
 			}
 			ts.Servers[j] = TopologyServer{Conf: srv, Keys: keys}
 		}
 		t.Services[i] = ts
+		t.named[s.Name], t.keyed[s.Service.Key] = i, i
+		if withdraws(s) {
+			t.withdraw = append(t.withdraw, i)
+		}
 	}
-	t.tracks(c, seen)
+	t.tracks(c)
 	return t
+}
+
+// probe has a check run and tells its position.
+func (t *Topology) probe(k health.Key, s *health.Spec) int {
+	n, there := t.probed[k]
+	if !there {
+		n = len(t.Keys)
+		t.probed[k] = n
+		t.Keys, t.Specs, t.first = append(t.Keys, k), append(t.Specs, *s), append(t.first, -1)
+	}
+	return n
+}
+
+// use notes that the check at a position feeds a service.
+func (t *Topology) use(check, service int) {
+	if at := t.first[check]; at >= 0 && t.uses[at].service == int32(service) {
+		return
+	}
+	t.uses = append(t.uses, use{int32(service), t.first[check]})
+	t.first[check] = int32(len(t.uses) - 1)
+}
+
+// Probes tells whether the check runs.
+func (t *Topology) Probes(k health.Key) bool {
+	_, there := t.probed[k]
+	return there
+}
+
+// fed calls f with each service that the check feeds.
+func (t *Topology) fed(k health.Key, f func(service int)) {
+	n, there := t.probed[k]
+	if !there {
+		return
+	}
+	for at := t.first[n]; at >= 0; at = t.uses[at].next {
+		f(int(t.uses[at].service))
+	}
 }
 
 // ServiceKeys is the set of services that the configuration names.

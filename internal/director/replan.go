@@ -1,0 +1,177 @@
+package director
+
+import (
+	"slices"
+	"time"
+
+	"lvs-ha/ipvsctl"
+)
+
+// A verdict concerns few services, and what is decided about one does not
+// depend on another. Replan decides on those again; the rest of the decision,
+// thousands of servers, stays as it is.
+
+// redecision is a service that was decided on again.
+type redecision struct {
+	service int
+	was     *ServiceDecision
+}
+
+// Replan brings d, decided from an earlier state of the same topology, up to
+// s: then it equals Plan(s). dirty names the services that what has changed
+// since concerns; those whose time has come are found without. What concerns
+// no single service (roles, doubt, tracked checks) may have changed too.
+func (d *Desired) Replan(s State, dirty []int) []redecision {
+	if !d.soonest.IsZero() && !s.Now.Before(d.soonest) {
+		named := make([]bool, len(d.Services))
+		for _, i := range dirty {
+			named[i] = true
+		}
+		dirty = slices.Clone(dirty)
+		for i, x := range d.Services {
+			if !named[i] && !x.next.IsZero() && !s.Now.Before(x.next) {
+				dirty = append(dirty, i)
+			}
+		}
+	}
+	done := make([]redecision, 0, len(dirty))
+	search := false
+	for _, i := range dirty {
+		was := d.Services[i]
+		is := decideService(&s, &s.Topology.Services[i])
+		search = search || !was.next.IsZero() && !d.soonest.Before(was.next)
+		d.Services[i] = is
+		d.uncount(was)
+		d.count(is)
+		done = append(done, redecision{i, was})
+	}
+	if search {
+		d.soonest = time.Time{}
+		for _, x := range d.Services {
+			d.soonest = earlier(d.soonest, x.next)
+		}
+	}
+	d.whole(&s)
+	return done
+}
+
+// count adds a service's part to what is true of all.
+func (d *Desired) count(x *ServiceDecision) {
+	if !x.judged {
+		d.unjudged++
+	}
+	if !x.settled {
+		d.unsettled++
+	}
+	d.soonest = earlier(d.soonest, x.next)
+}
+
+// uncount takes it away again, but for soonest.
+func (d *Desired) uncount(x *ServiceDecision) {
+	if !x.judged {
+		d.unjudged--
+	}
+	if !x.settled {
+		d.unsettled--
+	}
+}
+
+// whole decides what follows from all services together, and what concerns none.
+func (d *Desired) whole(s *State) {
+	d.Judged, d.Settled, d.Next = d.unjudged == 0, d.unsettled == 0, d.soonest
+	d.Instances, d.Tracks = nil, nil
+	d.ManageDaemons, d.Daemons = false, nil
+	d.withdraw(s)
+	d.track(s)
+	d.doubt(s)
+	d.returned(s)
+	d.sync(s)
+}
+
+// Goal is the whole of what the kernel should hold. The maps of the table are
+// the caller's.
+func (d *Desired) Goal(s *State) ipvsctl.Goal {
+	g := ipvsctl.Goal{
+		Table: make(ipvsctl.Table, len(d.Services)), Owned: s.Owned, Timeouts: s.Topology.Config.IPVS.Timeouts,
+		ManageDaemons: d.ManageDaemons, Daemons: d.Daemons,
+	}
+	for i, x := range d.Services {
+		ts := &s.Topology.Services[i]
+		key := ts.Conf.Service.Key
+		e := ipvsctl.Entry{Service: ts.Conf.Service, Servers: make(map[ipvsctl.ServerKey]ipvsctl.Server, len(x.Servers)+len(x.extra))}
+		for j := range x.Servers {
+			if c := change(ts, x, j); c.there {
+				e.Servers[c.server.Key] = c.server
+				if c.keep {
+					keep(&g, key, c.server.Key, true)
+				}
+			}
+		}
+		for _, k := range x.extra {
+			e.Servers[k.Key] = k
+		}
+		g.Table[key] = e
+	}
+	return g
+}
+
+// keep notes in a goal whether a server's weight in the kernel stands.
+func keep(g *ipvsctl.Goal, svc ipvsctl.ServiceKey, srv ipvsctl.ServerKey, yes bool) {
+	if !yes {
+		delete(g.Keep[svc], srv)
+		return
+	}
+	if g.Keep == nil {
+		g.Keep = map[ipvsctl.ServiceKey]map[ipvsctl.ServerKey]bool{}
+	}
+	if g.Keep[svc] == nil {
+		g.Keep[svc] = map[ipvsctl.ServerKey]bool{}
+	}
+	g.Keep[svc][srv] = true
+}
+
+// serverChange is what a goal is to hold of one server from now on.
+type serverChange struct {
+	service     ipvsctl.ServiceKey
+	server      ipvsctl.Server
+	there, keep bool
+}
+
+// change is what the goal holds of a configured server.
+func change(ts *TopologyService, x *ServiceDecision, j int) serverChange {
+	dec := &x.Servers[j]
+	c := serverChange{ts.Conf.Service.Key, ts.Servers[j].Conf.Kernel, dec.InTable, dec.InTable && dec.Keep}
+	c.server.Weight = dec.Weight
+	return c
+}
+
+// changes lists what a service decided on again changes in the goal.
+func (d *Desired) changes(t *Topology, done []redecision) []serverChange {
+	var out []serverChange
+	for _, r := range done {
+		ts, was, is := &t.Services[r.service], r.was, d.Services[r.service]
+		for j := range is.Servers {
+			a, b := &was.Servers[j], &is.Servers[j]
+			if a.InTable != b.InTable || b.InTable && (a.Weight != b.Weight || a.Keep != b.Keep) {
+				out = append(out, change(ts, is, j))
+			}
+		}
+		if len(was.extra)+len(is.extra) == 0 {
+			continue
+		}
+		left := map[ipvsctl.ServerKey]ipvsctl.Server{}
+		for _, k := range was.extra {
+			left[k.Key] = k
+		}
+		for _, k := range is.extra {
+			if left[k.Key] != k {
+				out = append(out, serverChange{ts.Conf.Service.Key, k, true, false})
+			}
+			delete(left, k.Key)
+		}
+		for _, k := range left {
+			out = append(out, serverChange{service: ts.Conf.Service.Key, server: k})
+		}
+	}
+	return out
+}
