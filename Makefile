@@ -9,6 +9,8 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 PREFIX   ?= /usr/local
 FUZZTIME ?= 120
+HISTORIES ?= 1000000
+FIRST    ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help go build build-arm64 demo demo-live test test-long race lint fuzz bench install clean
@@ -36,7 +38,8 @@ demo-live: build ## the same, left running with a live view until a key is press
 test: go ## every test, those on a real IPVS kernel included (no root needed)
 	@test/vm/test-all
 
-test-long: go ## the tests that take longer, too
+test-long: go ## the tests that take longer, too (HISTORIES=1000000 elections from seed FIRST=1)
+	@go test -count=1 -timeout 0 -v -run '^TestHistories$$' ./vrrp/vrrptest -lvsha.histories=$(HISTORIES) -lvsha.first=$(FIRST)
 	@test/vm/test-all --long
 	@test/vm/selftest
 

@@ -7,12 +7,14 @@
 //	                   ▲    │                   │
 //	                   └────┘ heap of moments   └─▶ invariants ─▶ violation
 //
-// A Segment carries packets between two to eight nodes, really encoded and
-// decoded: with loss, delay, duplication, reordering, partitions in one or both
-// directions. A Node is what a speaker is: a machine, its one timer with a
-// little lateness, a worker that needs time to move addresses, a kernel that
-// removes what nobody renews. It can stall, crash, start again, lose its
-// carrier, lose its director.
+// A Segment carries packets between the nodes of two to five hosts, really
+// encoded and decoded: with loss, delay, duplication, reordering, partitions in
+// one or both directions. A Node is one instance of a speaker: a machine, its
+// timer with a little lateness, a worker that needs time to move addresses, a
+// kernel that removes what nobody renews. A host has one to three of them, each
+// on a lane (a network of its own), some of them in a sync group, whose
+// decisions it carries out as a speaker does. A host can stall, crash, start
+// again, lose its director; a node can lose its carrier or its addresses.
 //
 // Everything follows from a seed. The same seed gives the same history on every
 // machine and with every version of Go, which is why the generator of random
@@ -20,7 +22,8 @@
 //
 //	go test ./vrrp/vrrptest                           a slice of the histories
 //	go test ./vrrp/vrrptest -lvsha.histories=1000000  more of them
-//	go test ./vrrp/vrrptest -lvsha.seed=42            one, with its transcript
+//	go test ./vrrp/vrrptest -run Histories -lvsha.seed=42   one, with its transcript
+//	make test-long                                    a million of them, first of all
 //
 // # What must hold (see check.go)
 //
@@ -32,7 +35,13 @@
 //   - Nobody takes over before its down timer can have run out, nor later.
 //   - Priority 0 hands over within the skew of the best backup, and on a clean
 //     segment there is a holder of the addresses at every moment of it.
-//   - A master that advertises holds its addresses.
+//   - A master that advertises holds its addresses. One that yields lets go of
+//     them 20 ms after the winner's announcement and 200 ms after it yielded at
+//     the latest, and not before the winner has them.
+//   - All of a sync group on one host are master, or none is. It leads as soon
+//     as all of it want to, and hands over when one of it has to; in the end a
+//     host whose group is not master has a master on some lane that it has no
+//     right to replace.
 //   - The winner of two masters announces again.
 //   - A rejected packet changes nothing.
 //   - Nothing panics, and nothing spins.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,8 +18,14 @@ var (
 	oneSeed   = flag.Uint64("lvsha.seed", 0, "replay the history of this seed and print its transcript")
 )
 
-// slice is how long the histories of a normal run take, on all cores.
-const slice = 5 * time.Second
+// slice is how long the histories of a normal run take, on all cores, and
+// those of a run with LVSHA_LONG; LVSHA_SEED chooses where they begin.
+const (
+	slice     = 5 * time.Second
+	longSlice = 30 * time.Second
+)
+
+func long() bool { return os.Getenv("LVSHA_LONG") != "" }
 
 func TestHistories(t *testing.T) {
 	if *oneSeed != 0 {
@@ -27,11 +34,18 @@ func TestHistories(t *testing.T) {
 		}
 		return
 	}
-	n := *histories
+	n, first := *histories, *firstSeed
 	var stop atomic.Bool
 	if n == 0 {
 		n = 100_000
-		timer := time.AfterFunc(slice, func() { stop.Store(true) })
+		d := slice
+		if long() {
+			d = longSlice
+			if seed, err := strconv.ParseUint(os.Getenv("LVSHA_SEED"), 10, 32); err == nil {
+				first += seed * n
+			}
+		}
+		timer := time.AfterFunc(d, func() { stop.Store(true) })
 		defer timer.Stop()
 	}
 	var next, done, steps, packets, faults atomic.Uint64
@@ -48,7 +62,7 @@ func TestHistories(t *testing.T) {
 				if i >= n {
 					break
 				}
-				seed := *firstSeed + i
+				seed := first + i
 				if v := h.Run(seed, nil); v != "" {
 					t.Errorf("seed %d: %s\n\treplay: go test ./vrrp/vrrptest -run TestHistories -lvsha.seed=%d", seed, v, seed)
 					stop.Store(true)
@@ -64,7 +78,7 @@ func TestHistories(t *testing.T) {
 	wg.Wait()
 	took := time.Since(began)
 	t.Logf("%d histories (seeds from %d) with %d faults, %d packets, %d steps in %v: %.0f a minute",
-		done.Load(), *firstSeed, faults.Load(), packets.Load(), steps.Load(), took.Round(time.Millisecond), float64(done.Load())/took.Minutes())
+		done.Load(), first, faults.Load(), packets.Load(), steps.Load(), took.Round(time.Millisecond), float64(done.Load())/took.Minutes())
 	if done.Load() == 0 {
 		t.Error("no history was run")
 	}

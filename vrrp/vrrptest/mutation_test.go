@@ -17,7 +17,7 @@ var mutations = []struct {
 	file string // relative to this folder
 	old  string // occurs once
 	new  string
-	slow bool // only with -lvsha.histories
+	slow bool // only with -lvsha.histories or LVSHA_LONG=1
 }{
 	{name: "tie-break", file: "../machine_master.go",
 		old: "p == m.priority && order > 0:", new: "p == m.priority && order < 0:"},
@@ -89,8 +89,8 @@ func TestMutationsAreCaught(t *testing.T) {
 	}
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
-			if m.slow && *histories == 0 {
-				t.Skip("only with -lvsha.histories")
+			if m.slow && *histories == 0 && os.Getenv("LVSHA_LONG") != "1" {
+				t.Skip("only with -lvsha.histories or LVSHA_LONG=1")
 			}
 			t.Parallel()
 			dir := t.TempDir()
