@@ -462,7 +462,7 @@ func (s *Segment) flood(n *Node, d time.Duration) {
 // action are left out unless asked for.
 func (s *Segment) logStep(n *Node, e vrrp.Event, actions []vrrp.Action) {
 	if !s.sends && (len(actions) == 0 ||
-		e.Kind == vrrp.EventTimer && len(actions) == 1 && actions[0].Kind == vrrp.ActionSend) {
+		e.Kind == vrrp.EventTimer && len(actions) == 1 && actions[0].Kind == vrrp.ActionSend && actions[0].Priority > 0) {
 		return
 	}
 	var b strings.Builder
