@@ -19,6 +19,14 @@ services() { # N real servers behind $VIP:80 (TCP) and :81 (UDP) -> $RUN/service
   SERVICES=$RUN/services
 }
 
+farm_services() { # N real servers of the farm, a hundred to a service -> $RUN/services
+  awk -v n="$1" -v vip=$VIP 'BEGIN{for (i = 0; i < n; i++)
+    printf "TCP %s:%d rr DR 10.8.%d.%d:80 1\n", vip, 1000 + int(i/100), int(i/250), i%250 + 1}' >$RUN/services
+}
+instance_vips() { # N: the addresses of VIPS that instance N has
+  local v i=0
+  for v in $VIPS; do [ $((i++ % ${INSTANCES:-1} + 1)) = "$1" ] && echo "$v"; done; :; }
+
 has_vip() { ip -n "$1" -o addr show dev eth0 to $VIP | grep -q .; }
 wait_vip() { # NS SECONDS
   local end=$(( $(date +%s) + $2 ))
@@ -44,6 +52,16 @@ ns_clean() { # what a killed agent leaves behind
   ip -n "$1" addr del $VIP/32 dev eth0 2>/dev/null; [ "$TOPO_MODE" = nat ] && ip -n "$1" addr del $GWVIP/32 dev eth1 2>/dev/null; :
 }
 pair_stop() { local i; for i in 1 2; do kill_hard $RUN/lvs$i; ns_clean lvs$i; rm -rf $RUN/lvs$i; done; }
+
+# witness [OPTION...]: benchtool writes in the background, its pid in $!; the
+# writes are in /tmp/watch and the sum in /tmp/writes.json when it has ended.
+witness() {
+  rm -f /tmp/witness
+  benchtool writes -log /tmp/watch -mark /tmp/witness "$@" >/tmp/writes.json &
+  until [ -e /tmp/witness ]; do kill -0 $! || break; sleep 0.02; done
+}
+hex_of() { # ADDRESS:PORT as the kernel's table has it
+  local a=${1%:*}; printf '%02X%02X%02X%02X:%04X' ${a//./ } "${1#*:}"; }
 
 random_nap() { # up to SECONDS, so that events fall anywhere in an advert interval
   sleep "$(awk -v m="$1" -v r=$RANDOM 'BEGIN{printf "%.4f", m*r/32768}')"; }

@@ -4,9 +4,8 @@
 agent_name=lvs-ha
 
 agent_conf() {
-  local ns=$1 dir=$2 v list=
+  local ns=$1 dir=$2 n v list
   mkdir -p "$dir"
-  for v in $VIPS; do list="$list\"$v/32\", "; done
   {
     echo "version = 1
 cluster = \"bench\"
@@ -17,21 +16,26 @@ cluster = \"bench\"
 realtime = \"$([ -n "${RTPRIO:-}" ] && echo auto || echo off)\"
 
 [http]
-listen = []
+listen = [${HTTP_LISTEN:+\"$HTTP_LISTEN\"}]
 
 [ipvs]
-on_stop = \"remove\"
+on_stop = \"${ON_STOP:-remove}\"
+${RECONCILE:+reconcile_interval = \"${RECONCILE}s\"}
 "
     if [ "${VRRP:-1}" = 1 ]; then
-      echo "[vrrp.VI_1]
+      for ((n = 1; n <= ${INSTANCES:-1}; n++)); do
+        list=
+        for v in $(instance_vips $n); do list="$list\"$v/32\", "; done
+        echo "[vrrp.VI_$n]
 interface = \"${VRRP_IF:-eth0}\"
-vrid = 51
+vrid = $((50 + n))
 version = 3
 priority = $PRIO
 advert_interval = \"${ADVERT}s\"
 addresses = [${list%, }]
 ${VRRP_EXTRA_TOML:-}
 "
+      done
       [ -n "${NAT_GW:-}" ] && echo "[[vrrp.VI_1.excluded]]
 address = \"$NAT_GW/32\"
 interface = \"eth1\"
@@ -81,9 +85,14 @@ agent_pids() {
   echo "$p" $(cat "/proc/$p/task/"*/children 2>/dev/null)
 }
 
+agent_speaker() { cat "$1/pid"; }
+
 agent_reload() { kill -HUP "$(cat "$1/pid")"; }
 
 agent_stop() {
   local p; p=$(cat "$1/pid")
   kill -TERM "$p" 2>/dev/null; wait "$p" 2>/dev/null
 }
+
+# Beyond what every agent has: lvs-ha NS DIR COMMAND...
+agent_command() { local ns=$1 dir=$2; shift 2; ip netns exec "$ns" lvs-ha "$@" --runtime-dir "$dir/run"; }

@@ -9,15 +9,14 @@ secs=${2:-60} adverts=${3:-0.01} burners=${4:-"0 2"} rts=${5:-"- 50"}
 topo_up dr 1; rs_start 1; : >$RUN/services; VIPS=$VIP servers=${SERVERS:-0}
 if [ "$servers" -gt 0 ]; then
   farm_up; CHECK=tcp DELAY=1 TIMEOUT=2
-  awk -v n="$servers" -v vip=$VIP 'BEGIN{for (i = 0; i < n; i++)
-    printf "TCP %s:%d rr DR 10.8.%d.%d:80 1\n", vip, 1000 + int(i/100), int(i/250), i%250 + 1}' >$RUN/services
+  farm_services $servers
 fi
 SERVICES=$RUN/services
 tsv=/out/busy.tsv; : >$tsv
 for ADVERT in $adverts; do for n in $burners; do for rt in $rts; do
   RTPRIO=${rt#-}
   pair_start $servers || { tail -20 $RUN/lvs*/log >&2; pair_stop; continue; }
-  sleep 1
+  sleep $([ $servers -gt 0 ] && echo 3 || echo 1)
   [ "$n" = 0 ] || benchtool burn -n "$n" -for $((secs + 2))s & burn=$!
   sleep 0.5
   benchtool sniff -if front -for ${secs}s >/tmp/sniff.json
@@ -25,9 +24,9 @@ for ADVERT in $adverts; do for n in $burners; do for rt in $rts; do
   printf '%s\tservers='$servers'\tadvert=%s\tburners=%s\trtprio=%s\tto_backup=%s\tto_master=%s\t%s\n' $agent_name "$ADVERT" "$n" "$rt" \
     "$(grep -o '"from":"10.0.0.1","to":"10.0.0.2"' /tmp/sniff.json | wc -l)" "$(grep -o '"from":"10.0.0.2","to":"10.0.0.1"' /tmp/sniff.json | wc -l)" \
     "$(grep -o '"senders":.*' /tmp/sniff.json)" | tee -a $tsv
-  name="advert $ADVERT s, $n loops, real time ${rt/#-/off}${SERVERS:+, $servers checks/s}"
+  name="advert $ADVERT s, $n loops, real time ${rt/#-/off}$([ $servers = 0 ] || echo ", $servers checks/s each")"
   grep -o '"from":"10.0.0.1","to":"10.0.0.2"' /tmp/sniff.json | wc -l | figure busy "$name: false failovers" changes
-  for q in p50 p99 max; do
+  for q in p50 p99 p999 max; do
     grep -o '"10.0.0.1":{[^}]*}' /tmp/sniff.json | grep -oE "\"interval_${q}_ms\":[0-9.]+" | sed 's/.*://' | figure busy "$name: interval $q" ms
   done
   pair_stop

@@ -4,10 +4,13 @@
 # Events: rst (the server process is killed, its port answers RST), drop (its
 # switch port goes silent).  One of four real servers fails, retries are off.
 # A line a run, also in /out/rsfail.tsv:
-#   agent mode check event delay timeout out_ms failed last_error_ms in_ms failed_again
+#   agent mode check event delay timeout out_ms failed last_error_ms in_ms failed_again failed_out false
 # out_ms: event -> gone from the table or weight 0; last_error_ms: event -> start
 # of the last failed request before the repair; in_ms: repair -> back in the
-# table; failed_again: requests that failed after the repair.
+# table; failed_again: requests that failed after the repair; failed_out: those
+# that began after the server was out of the table, and before the repair;
+# false: writes to the table before anything had failed.
+# LABEL in the environment is added to the names of the figures.
 . "$(dirname "$0")/../lib.sh" "$1"
 runs=${2:-5} settings=${3:-"1:1"} events=${4:-"rst drop"} CHECK=${5:-tcp} mode=${6:-dr}
 topo_up "$mode" 4; for i in 1 2 3 4; do rs_start $i; done
@@ -26,7 +29,7 @@ for set in $settings; do
   wait_s=$(awk -v d="$DELAY" -v t="$TIMEOUT" 'BEGIN{print 2*(d + t) + 1.5}')
   for event in $events; do
     for ((r = 1; r <= runs; r++)); do
-      ip netns exec lvs1 benchtool watch -every 1ms >/tmp/watch & watch=$!
+      witness; watch=$!
       ip netns exec client benchtool load ${SRC:--src $CLIENTS} -target $VIP:80 -every 2ms -for 120s -log /tmp/load.err >/tmp/load.json & load=$!
       sleep 0.3; random_nap "$DELAY"
       t0=$(now)
@@ -41,15 +44,20 @@ for set in $settings; do
       last=$(awk -v t="$t0" -v u="$t1" '$1 > t && $1 < u && ($1 - t)/1e6 > m {m = ($1 - t)/1e6} END{printf "%.1f", m}' /tmp/load.err)
       failed=$(awk -v t="$t0" -v u="$t1" '$1 > t - 2e8 && $1 < u {n++} END{print n+0}' /tmp/load.err)
       again=$(awk -v u="$t1" '$1 >= u {n++} END{print n+0}' /tmp/load.err)
-      printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' $agent_name "$mode" "$CHECK" $event "$DELAY" "$TIMEOUT" \
-        "${out:--}" "$failed" "$last" "${in:--}" "$again" | tee -a $tsv
+      after=$(awk -v t="$t0" -v o="${out:-999999}" -v u="$t1" '$1 > t + o*1e6 && $1 < u {n++} END{print n+0}' /tmp/load.err)
+      false=$(awk -v t="$t0" '$1 < t {n++} END{print n+0}' /tmp/watch)
+      printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' $agent_name "$mode" "$CHECK" $event "$DELAY" "$TIMEOUT" \
+        "${out:--}" "$failed" "$last" "${in:--}" "$again" "$after" "$false" | tee -a $tsv
       cp /tmp/watch /out/watch.$event.$r; [ -n "$out" ] && [ -n "$in" ] || say "no change seen"
     done
   done
   kill_hard $RUN/lvs1; ns_clean lvs1; cp $RUN/lvs1/log /out/agent-$DELAY.log
 done
-for set in $settings; do for event in $events; do for col in "7 out of the table;ms" "8 failed requests;requests" "10 back in the table;ms" "11 failed after repair;requests"; do
+for set in $settings; do for event in $events; do for col in "7 out of the table;ms" "8 failed requests;requests" "12 failed, begun when it was out;requests" "10 back in the table;ms" "11 failed after repair;requests" "13 writes without a cause;writes"; do
   name=${col#* } unit=${col#*;}
   awk -F'\t' -v d="${set%:*}" -v e=$event -v c="${col%% *}" '$5==d && $4==e{print $c}' $tsv |
-    figure rsfail "$mode $CHECK ${set%:*} s, $event: ${name%;*}" "$unit"
-done; done; done
+    figure rsfail "$mode $CHECK ${set%:*} s, $event${LABEL:+, $LABEL}: ${name%;*}" "$unit"
+done
+awk -F'\t' -v d="${set%:*}" -v e=$event '$5==d && $4==e && $7 == "-"{n++} END{print n+0}' $tsv |
+  figure rsfail "$mode $CHECK ${set%:*} s, $event${LABEL:+, $LABEL}: never noticed, of $runs" runs
+done; done

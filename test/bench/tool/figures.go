@@ -84,7 +84,8 @@ func cmdFigure(args []string) error {
 }
 
 // cmdTable prints all figures on stdin as one table for each experiment, the
-// agents beside each other, with the ratio of the last to the first.
+// agents beside each other, with the ratio of the last to the first. An
+// experiment with a rival that is not among the agents has that one beside the last.
 func cmdTable(args []string) error {
 	f := flag.NewFlagSet("table", flag.ExitOnError)
 	agents := f.String("agents", "keepalived,lvs-ha", "columns, comma separated")
@@ -118,11 +119,24 @@ func writeTables(w io.Writer, all []figure, agents []string) error {
 	if len(rows) == 0 {
 		return fmt.Errorf("no figure was measured")
 	}
+	columns := func(experiment string) []string {
+		for _, r := range rows {
+			for name := range cells[r] {
+				if r.experiment == experiment && !slices.Contains(agents, name) {
+					return []string{name, agents[len(agents)-1]}
+				}
+			}
+		}
+		return agents
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	experiment := ""
+	listed := agents
 	for _, r := range rows {
 		if r.experiment != experiment {
 			experiment = r.experiment
+			agents := columns(experiment)
+			listed = agents
 			fmt.Fprintf(tw, "\n%s\tunit\t%s", experiment, strings.Join(agents, "\t"))
 			if len(agents) > 1 {
 				fmt.Fprintf(tw, "\t%s/%s", agents[len(agents)-1], agents[0])
@@ -130,11 +144,11 @@ func writeTables(w io.Writer, all []figure, agents []string) error {
 			fmt.Fprintln(tw)
 		}
 		fmt.Fprintf(tw, "%s\t%s", r.name, r.unit)
-		for _, a := range agents {
+		for _, a := range listed {
 			fmt.Fprintf(tw, "\t%s", cell(cells[r][a]))
 		}
-		if len(agents) > 1 {
-			fmt.Fprintf(tw, "\t%s", ratio(cells[r][agents[len(agents)-1]], cells[r][agents[0]]))
+		if len(listed) > 1 {
+			fmt.Fprintf(tw, "\t%s", ratio(cells[r][listed[len(listed)-1]], cells[r][listed[0]]))
 		}
 		fmt.Fprintln(tw)
 	}

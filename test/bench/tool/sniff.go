@@ -16,6 +16,7 @@ type advertiser struct {
 	Zero    int     `json:"priority_zero"`
 	P50     float64 `json:"interval_p50_ms"`
 	P99     float64 `json:"interval_p99_ms"`
+	P999    float64 `json:"interval_p999_ms"`
 	Max     float64 `json:"interval_max_ms"`
 	last    time.Time
 	gaps    []time.Duration
@@ -26,6 +27,8 @@ type senderChange struct {
 	AtNs int64  `json:"at_ns"`
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Ms since the last advertisement of From.
+	Ms float64 `json:"ms"`
 }
 
 // cmdSniff reports who advertises: each change of sender, and how even the
@@ -71,13 +74,17 @@ func cmdSniff(args []string) error {
 			s.Zero++
 		}
 		if src != current {
-			changes = append(changes, senderChange{at.UnixNano(), current, src})
+			c := senderChange{AtNs: at.UnixNano(), From: current, To: src}
+			if old := senders[current]; old != nil {
+				c.Ms = ms(at.Sub(old.last))
+			}
+			changes = append(changes, c)
 			current = src
 		}
 	}
 	for _, s := range senders {
 		slices.Sort(s.gaps)
-		s.P50, s.P99, s.Max = ms(quantile(s.gaps, .5)), ms(quantile(s.gaps, .99)), ms(quantile(s.gaps, 1))
+		s.P50, s.P99, s.P999, s.Max = ms(quantile(s.gaps, .5)), ms(quantile(s.gaps, .99)), ms(quantile(s.gaps, .999)), ms(quantile(s.gaps, 1))
 	}
 	return emit(map[string]any{"seconds": time.Since(begin).Seconds(), "senders": senders, "changes": changes})
 }

@@ -91,6 +91,8 @@ func TestTable(t *testing.T) {
 		{"failover", "back", "lvs-ha", "ms", []float64{0}},
 		{"scale", "1000", "lvs-ha", "s", []float64{0.05}},
 		{"scale", "memory", "lvs-ha", "kB", []float64{14480, 14490.4}},
+		{"repair", "all", "lvs-ha", "ms", []float64{30}},
+		{"repair", "all", "ipvsadm", "ms", []float64{60}},
 	}, []string{"keepalived", "lvs-ha"})
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +106,9 @@ back      ms    0                  0                  equal
 scale   unit  keepalived  lvs-ha                   lvs-ha/keepalived
 1000    s     -           0.05                     -
 memory  kB    -           14485 [14480-14490] (2)  -
+
+repair  unit  ipvsadm  lvs-ha  lvs-ha/ipvsadm
+all     ms    60       30      0.50
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwanted\n%s", got, want)
