@@ -15,13 +15,13 @@ const trace = `# tracer: nop
          ipvsadm-161     [000] .....     5.600004: add_service_end: (ip_vs_genl_set_cmd+0x1f7/0x430 [ip_vs] <- ip_vs_add_service) ret=0
          ipvsadm-162     [000] .....     5.643219: add: (ip_vs_add_dest+0x0/0x340 [ip_vs]) addr=0x100080a port=0x5000 weight=1
          ipvsadm-162     [000] .....     5.643223: add_end: (ip_vs_genl_set_cmd+0x307/0x430 [ip_vs] <- ip_vs_add_dest) ret=0
-         ipvsadm-163     [000] .....     5.700000: add: (ip_vs_add_dest+0x0/0x340 [ip_vs]) addr=0x200080a port=0x5000 weight=0
+         ipvsadm-163     [000] .....     5.700000: add: (ip_vs_add_dest+0x0/0x340 [ip_vs]) addr=0x200080a port=0x901f weight=0
          ipvsadm-163     [000] .....     5.700002: add_end: (ip_vs_genl_set_cmd+0x307/0x430 [ip_vs] <- ip_vs_add_dest) ret=0
          ipvsadm-165     [000] .....     5.800000: add: (ip_vs_add_dest+0x0/0x340 [ip_vs]) addr=0x100080a port=0x5000 weight=1
          ipvsadm-165     [000] .....     5.800001: add_end: (ip_vs_genl_set_cmd+0x307/0x430 [ip_vs] <- ip_vs_add_dest) ret=-17
-          lvs-ha-170     [000] d..1.     6.000000: edit: (ip_vs_edit_dest+0x0/0x150 [ip_vs]) addr=0x200080a port=0x5000 weight=3
+          lvs-ha-170     [000] d..1.     6.000000: edit: (ip_vs_edit_dest+0x0/0x150 [ip_vs]) addr=0x200080a port=0x901f weight=3
           lvs-ha-170     [000] d..1.     6.000009: edit_end: (ip_vs_genl_set_cmd+0x2c6/0x430 [ip_vs] <- ip_vs_edit_dest) ret=0
-          lvs-ha-170     [000] d..1.     6.100000: delete: (ip_vs_del_dest+0x0/0x150 [ip_vs]) addr=0x200080a port=0x5000 weight=0
+          lvs-ha-170     [000] d..1.     6.100000: delete: (ip_vs_del_dest+0x0/0x150 [ip_vs]) addr=0x200080a port=0x901f weight=0
           lvs-ha-170     [000] d..1.     6.100009: delete_end: (ip_vs_genl_set_cmd+0x2c6/0x430 [ip_vs] <- ip_vs_del_dest) ret=0
          ipvsadm-171     [000] .....     7.000000: flush: (ip_vs_flush+0x0/0x150 [ip_vs])
          ipvsadm-171     [000] .....     7.000000: delete_service: (ip_vs_unlink_service+0x0/0x150 [ip_vs])
@@ -36,10 +36,10 @@ func TestWrites(t *testing.T) {
 	}
 	const want = `5600005000 ipvsadm add-service  ? -
 5643224000 ipvsadm add 0A080001:0050 - 1
-5700003000 ipvsadm add 0A080002:0050 - 0
+5700003000 ipvsadm add 0A080002:1F90 - 0
 5800002000 ipvsadm add 0A080001:0050 1 errno17
-6000010000 lvs-ha edit 0A080002:0050 0 3
-6100010000 lvs-ha delete 0A080002:0050 3 -
+6000010000 lvs-ha edit 0A080002:1F90 0 3
+6100010000 lvs-ha delete 0A080002:1F90 3 -
 7000002000 ipvsadm delete-service  ? -
 7000003000 ipvsadm flush  ? -
 `
