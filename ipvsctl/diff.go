@@ -46,6 +46,22 @@ func Diff(have Table, goal Goal) []Op {
 	return ops
 }
 
+// DiffUnmanaged lists what an exclusive goal deletes beyond Diff, to be sent
+// after it: services that are neither in the goal nor owned.
+func DiffUnmanaged(have Table, goal Goal) []Op {
+	if !goal.Exclusive {
+		return nil
+	}
+	var ops []Op
+	for k := range have {
+		if _, wanted := goal.Table[k]; !wanted && !goal.Owned[k] {
+			ops = append(ops, Op{Kind: DeleteService, Service: Service{Key: k}})
+		}
+	}
+	slices.SortFunc(ops, func(a, b Op) int { return a.Service.Key.Compare(b.Service.Key) })
+	return ops
+}
+
 // same says whether nothing is to be done. It allocates nothing: it runs for
 // each service in each pass.
 func same(h, want Entry, keep map[ServerKey]bool) bool {

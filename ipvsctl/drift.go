@@ -9,7 +9,7 @@ import (
 // Kinds of Drift.
 const (
 	DriftMissingService = "missing_service"
-	DriftExtraService   = "extra_service" // one that we had deleted
+	DriftExtraService   = "extra_service" // one that we had deleted, or must not be there
 	DriftMissingServer  = "missing_server"
 	DriftExtraServer    = "extra_server"
 	DriftWeight         = "weight"
@@ -25,6 +25,7 @@ var DriftKinds = []string{DriftMissingService, DriftExtraService, DriftMissingSe
 type plan struct {
 	before, ops, after []Op
 	drift              map[object]Drift
+	unmanaged          map[ServiceKey]int // services that go because the goal is exclusive, numbered
 }
 
 // object is what an operation works on, and what is counted for contention.
@@ -52,6 +53,14 @@ func (r *Reconciler) plan(have reads, goal Goal, now time.Time) plan {
 	p.before, p.after = DiffDaemons(have.daemons, goal)
 	p.after = append(p.after, DiffTimeouts(have.timeouts, goal.Timeouts)...)
 	if r.adopted {
+		// Not in the first pass: ours are in place before others go.
+		for i, o := range DiffUnmanaged(have.table, goal) {
+			if i == 0 {
+				p.unmanaged = make(map[ServiceKey]int)
+			}
+			p.unmanaged[o.Service.Key] = i + 1
+			p.ops = append(p.ops, o)
+		}
 		// The daemons' before and after may name one object twice (stop, start).
 		for _, ops := range [][]Op{p.before, p.ops, p.after} {
 			for _, o := range ops {
@@ -173,6 +182,9 @@ func (r *Reconciler) repaired(o Op, p plan, rep *Report, now time.Time) {
 	ref := refOf(o)
 	d, ok := p.drift[ref]
 	if !ok {
+		if n := p.unmanaged[o.Service.Key]; o.Kind == DeleteService && n > 0 && n <= logLines {
+			r.log.Info("removed a service that no configuration of ours has named from the IPVS table", "event", "ipvs_unmanaged_removed", "service", o.Service.Key.String())
+		}
 		return
 	}
 	delete(p.drift, ref)

@@ -11,8 +11,11 @@ type Goal struct {
 	// Keep names servers whose weight in the kernel stands if they are there;
 	// a missing one is added with the weight in Table.
 	Keep map[ServiceKey]map[ServerKey]bool
-	// Owned services may be deleted when they are not in Table. Others are never touched.
+	// Owned services may be deleted when they are not in Table. Others are not
+	// touched, unless the goal is Exclusive.
 	Owned map[ServiceKey]bool
+	// Exclusive: others go too, in each full pass but the first complete one.
+	Exclusive bool
 	// ManageDaemons says that Daemons is to be made true (possibly: none).
 	ManageDaemons bool
 	Daemons       []Daemon

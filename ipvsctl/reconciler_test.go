@@ -114,6 +114,52 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// TestExclusive: what the goal does not name goes, but not in the first pass,
+// and only what a full pass has read.
+func TestExclusive(t *testing.T) {
+	b := newBench(t, entry(vip(1), 1), entry(vip(8), 1, 2), entry(vip(9), 1))
+	g := goal(entry(vip(1), 1), entry(vip(2), 1))
+	g.Exclusive = true
+	if rep := b.full(g); rep.Unmanaged != 2 || len(rep.Done) != 2 || len(rep.Drift) != 0 {
+		t.Errorf("first pass: %+v", rep)
+	}
+	if rep := b.quick(g); rep.Unmanaged != 2 || len(rep.Done) != 0 {
+		t.Errorf("quick pass: %+v", rep)
+	}
+	rep := b.full(g)
+	if d := cmp.Diff([]string{"delete service tcp 192.0.2.8:80", "delete service tcp 192.0.2.9:80"}, lines(rep.Done)); d != "" || rep.Unmanaged != 0 || len(rep.Drift) != 0 {
+		t.Errorf("second pass: %+v\n%s", rep, d)
+	}
+	if log := b.log.String(); strings.Count(log, "event=ipvs_unmanaged_removed") != 2 {
+		t.Errorf("the log: %s", log)
+	}
+	writes := b.k.Writes()
+	b.full(g)
+	if n := b.k.Writes() - writes; n != 0 {
+		t.Errorf("third pass wrote %d times", n)
+	}
+	b.tamper(on(ipvsctl.AddService, 7, 0, 0)) // while we look on
+	rep = b.full(g)
+	if len(rep.Drift) != 1 || rep.Drift[0].Kind != ipvsctl.DriftExtraService || rep.Unmanaged != 0 {
+		t.Errorf("a service that was added: %+v", rep)
+	}
+	b.tamper(on(ipvsctl.AddService, 5, 0, 0))
+	g.Owned[vip(5)] = true // goes once
+	if plan := append(ipvsctl.Diff(rep.Table, g), ipvsctl.DiffUnmanaged(rep.Table, g)...); len(plan) != 0 {
+		t.Errorf("nothing to do, but %v", plan)
+	}
+	now, _ := b.k.Dump(t.Context())
+	if plan := append(ipvsctl.Diff(now, g), ipvsctl.DiffUnmanaged(now, g)...); len(plan) != 1 {
+		t.Errorf("an owned service: %v", plan)
+	}
+	b.full(g)
+	g.Exclusive = false
+	b.tamper(on(ipvsctl.AddService, 7, 0, 0))
+	if rep = b.full(g); len(rep.Done) != 0 || rep.Unmanaged != 1 {
+		t.Errorf("no longer exclusive: %+v", rep)
+	}
+}
+
 func TestDriftKinds(t *testing.T) {
 	rr := entry(vip(1)).Service
 	rr.Scheduler = "rr"

@@ -257,6 +257,10 @@ func testReconcile(t *testing.T, r *rig) {
 		}
 	}
 	r.want(table(entry(foreign)))
+	if rep, err := rec.Full(t.Context(), ipvsctl.Goal{Owned: owned, Exclusive: true}); err != nil || len(rep.Failed) > 0 || rep.Unmanaged != 0 {
+		t.Errorf("exclusive: %v, %v", err, rep)
+	}
+	r.want(ipvsctl.Table{})
 }
 
 type counting struct {
