@@ -22,33 +22,57 @@ type check struct {
 	plan  int64 // of the latest or coming start, before jitter and rounding
 	tick  int64
 
-	stage   stage
 	started int64
 	// run is what the driver keeps about the probe under way, prep what the
 	// engine made ready for all of them.
 	run  any
 	prep *prepared
-	host *host // of self-doubt; nil for the canary
-	hold holding
+	host *host    // of self-doubt; nil for the canary
+	hold *holding // nil if the check holds no connection
 	// rush counts the probes that follow a hint back to back, again tells that
 	// one came while a probe was under way.
-	rush     int
-	again    bool
-	looks    int
-	hintedAt int64
-	// report is what the probe that has just ended told beside its result.
-	report Report
+	rush, looks int32
+	again       bool
+	stage       stage
+	// report is what the probe that has just ended told beside its result; nil
+	// as long as none of this check told anything.
+	report *Report
 
 	verdict  Verdict
 	advice   Advice
-	notAfter time.Time
-	since    time.Time
+	notAfter int64 // wall time in seconds; 0: no certificate seen
+	since    int64 // wall time in nanoseconds, as lastAt
 	ok       uint64
-	failed   [numReasons]uint64
-	lastAt   time.Time
+	failed   *[numReasons]uint64 // nil until one fails
+	lastAt   int64
 	took     int64
 	last     *Failure
-	seconds  *histogram.Histogram
+	seconds  durations
+}
+
+// durations of probes: a histogram that is a part of its check, for there are
+// thousands of them.
+type durations struct {
+	counts [numDurations]uint64
+	sum    float64
+}
+
+func (d *durations) observe(v float64) {
+	i, _ := slices.BinarySearch(durationBounds, v)
+	d.counts[i]++
+	d.sum += v
+}
+
+func (d *durations) snapshot() histogram.Snapshot {
+	return histogram.Snapshot{Bounds: durationBounds, Counts: slices.Clone(d.counts[:]), Sum: d.sum}
+}
+
+// tell is where a driver puts what a probe told.
+func (c *check) tell() *Report {
+	if c.report == nil {
+		c.report = new(Report)
+	}
+	return c.report
 }
 
 type stage uint8
@@ -81,6 +105,8 @@ type book struct {
 // durationBounds of probes, in seconds; all checks share them.
 var durationBounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
+const numDurations = 14 + 1 // and what is above all bounds
+
 func newBook(seed string) *book {
 	return &book{seed: seed, checks: map[Key]*check{},
 		lag:  histogram.New(.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1),
@@ -101,8 +127,7 @@ func (b *book) apply(specs []Spec, keys []Key, now int64) (dropped []*check) {
 			keep[k] = c
 			continue
 		}
-		c := &check{key: k, spec: s, timing: newTiming(s, k, b.seed), index: -1, since: b.wall(now),
-			seconds: histogram.New(durationBounds...)}
+		c := b.newCheck(s, k, now)
 		keep[k] = c
 		b.planned(c, c.timing.first(now))
 	}
@@ -111,7 +136,7 @@ func (b *book) apply(specs []Spec, keys []Key, now int64) (dropped []*check) {
 			continue
 		}
 		b.drop(c)
-		if c.stage == running || c.stage == overdue || c.hold.cn != nil {
+		if c.stage == running || c.stage == overdue || c.hold != nil && c.hold.cn != nil {
 			dropped = append(dropped, c)
 		}
 		if c.stage == running {
@@ -126,10 +151,16 @@ func (b *book) apply(specs []Spec, keys []Key, now int64) (dropped []*check) {
 
 // watch adds the canary.
 func (b *book) watch(s Spec, now int64) {
-	c := &check{key: s.Key(), spec: s, index: -1, since: b.wall(now), seconds: histogram.New(durationBounds...)}
-	c.timing = newTiming(s, c.key, b.seed)
-	b.canary = c
-	b.planned(c, c.timing.first(now))
+	b.canary = b.newCheck(s, s.Key(), now)
+	b.planned(b.canary, b.canary.timing.first(now))
+}
+
+func (b *book) newCheck(s Spec, k Key, now int64) *check {
+	c := &check{key: k, spec: s, timing: newTiming(s, k, b.seed), index: -1, since: now + b.drift}
+	if s.Hold {
+		c.hold = new(holding)
+	}
+	return c
 }
 
 // unwatch takes it out and returns it, for a probe of it may be under way.
@@ -174,7 +205,10 @@ func (b *book) due(now int64) *check {
 func (b *book) begin(c *check, now int64) {
 	b.lag.Observe(seconds(now - c.at))
 	b.doubt.begun(now, now-c.at)
-	c.stage, c.started, c.report = running, now, Report{}
+	c.stage, c.started = running, now
+	if c.report != nil {
+		*c.report = Report{}
+	}
 	b.running++
 	b.place(c, roundUp(now+c.timing.timeout, tick(c.timing.timeout)))
 }
@@ -227,11 +261,14 @@ func (b *book) abandon(c *check, now int64) {
 
 func (b *book) judge(c *check, f *Failure, now int64) (Change, bool) {
 	b.running--
-	c.lastAt, c.took, c.last = b.wall(now), now-c.started, f
-	c.seconds.Observe(seconds(c.took))
+	c.lastAt, c.took, c.last = now+b.drift, now-c.started, f
+	c.seconds.observe(seconds(c.took))
 	if f == nil {
 		c.ok++
 	} else {
+		if c.failed == nil {
+			c.failed = new([numReasons]uint64)
+		}
 		c.failed[f.Reason.index()]++
 	}
 	if c == b.canary {
@@ -244,37 +281,46 @@ func (b *book) judge(c *check, f *Failure, now int64) (Change, bool) {
 	if before != Down && c.verdict.State == Down && b.doubt.holdsBack(f) {
 		c.verdict.State = before // the next failure tries again
 	}
-	if !c.report.NotAfter.IsZero() {
-		c.notAfter = c.report.NotAfter
+	var told Report
+	if c.report != nil {
+		told = *c.report
+	}
+	if !told.NotAfter.IsZero() {
+		c.notAfter = told.NotAfter.Unix()
 	}
 	advice := c.advice
 	switch {
 	case c.verdict.State != Up:
 		advice = Advice{}
 	case f == nil:
-		advice = c.report.Advice
+		advice = told.Advice
 	}
 	if c.verdict.State == before && advice == c.advice {
 		return Change{}, false
 	}
-	at := b.wall(now)
 	if c.verdict.State != before {
-		c.since = at
+		c.since = now + b.drift
 	}
 	c.advice = advice
-	return Change{Key: c.key, From: before, To: c.verdict.State, At: at, Failure: f, Took: time.Duration(c.took), Advice: advice}, true
+	return Change{Key: c.key, From: before, To: c.verdict.State, At: b.wall(now), Failure: f, Took: time.Duration(c.took), Advice: advice}, true
 }
 
 func (c *check) status() Status {
-	s := Status{Key: c.key, Spec: c.spec, State: c.verdict.State, Since: c.since, Streak: c.verdict.Streak,
-		OK: c.ok, LastAt: c.lastAt, LastTook: time.Duration(c.took), LastFailure: c.last, Duration: c.seconds.Snapshot(),
-		Advice: c.advice, NotAfter: c.notAfter, Hold: c.hold.status()}
-	for i, n := range c.failed {
-		if n > 0 {
-			if s.Failed == nil {
-				s.Failed = make(map[Reason]uint64)
+	s := Status{Key: c.key, Spec: c.spec, State: c.verdict.State, Since: time.Unix(0, c.since), Streak: c.verdict.Streak,
+		OK: c.ok, LastTook: time.Duration(c.took), LastFailure: c.last, Duration: c.seconds.snapshot(),
+		Advice: c.advice, Hold: c.hold.status()}
+	if c.lastAt != 0 {
+		s.LastAt = time.Unix(0, c.lastAt)
+	}
+	if c.notAfter != 0 {
+		s.NotAfter = time.Unix(c.notAfter, 0).UTC()
+	}
+	if c.failed != nil {
+		s.Failed = make(map[Reason]uint64)
+		for i, n := range c.failed {
+			if n > 0 {
+				s.Failed[Reasons[i]] = n
 			}
-			s.Failed[Reasons[i]] = n
 		}
 	}
 	return s

@@ -91,7 +91,10 @@ func (r *runner) collect(done func(c *check, f *Failure)) {
 	for _, t := range finished {
 		t.cancel()
 		if t.c.run == t {
-			t.c.run, t.c.report = nil, t.report
+			t.c.run = nil
+			if t.report != (Report{}) {
+				*t.c.tell() = t.report
+			}
 			done(t.c, t.f)
 		}
 	}

@@ -14,8 +14,7 @@ type prepared struct {
 	pool   *pool
 	urgent bool
 	http   *httpCheck
-	send   []byte
-	udp    UDPOptions
+	udp    *UDPOptions
 	prober Prober // for types that the engine leaves to goroutines
 }
 
@@ -94,7 +93,7 @@ func (e *engine) prepare(c *check) (*prepared, *Failure) {
 			return nil, f
 		}
 	case UDP:
-		p.kind, p.send, p.udp, key.datagram = udpAsk, s.UDP.payload(), s.UDP, true
+		p.kind, p.udp, key.datagram = udpAsk, &s.UDP, true
 	default:
 		switch {
 		case s.TCP.handshake() == handshakeHalf:
@@ -263,7 +262,7 @@ func (e *engine) launch(cn *conn) (f *Failure, over bool) {
 	switch {
 	case p.kind == udpAsk && errno == 0:
 		cn.step = receiving
-		if _, errno = send(cn.fd, p.send); errno != 0 {
+		if _, errno = send(cn.fd, p.udp.payload()); errno != 0 {
 			e.finish(cn)
 			return local("send", errno), true
 		}
@@ -348,14 +347,21 @@ func (e *engine) receive(cn *conn, p *prepared) (f *Failure, over bool) {
 			// The server has closed: it does not see a reset any more.
 			e.recycle(cn)
 			f := cn.reply.eof(p.http)
-			cn.c.report.Advice = cn.reply.advice
+			cn.advise()
 			return f, true
 		}
 		if f, over := cn.reply.feed(p.http, e.buf[:n]); over {
-			cn.c.report.Advice = cn.reply.advice
+			cn.advise()
 			e.close1(cn)
 			return f, true
 		}
+	}
+}
+
+// advise hands over what the reply advises.
+func (cn *conn) advise() {
+	if cn.reply.advice != (Advice{}) {
+		cn.c.tell().Advice = cn.reply.advice
 	}
 }
 

@@ -39,6 +39,7 @@ type holding struct {
 	pause     int64 // between attempts
 	pool      *pool // nil before the first
 	to        sockaddr
+	hintedAt  int64 // from outside
 }
 
 const (
@@ -59,12 +60,15 @@ const (
 )
 
 func (h *holding) status() HoldStatus {
+	if h == nil {
+		return HoldStatus{}
+	}
 	return HoldStatus{Held: h.up, Off: h.off, Closes: h.closes}
 }
 
 // hold sees to the held connection of c after a result.
 func (e *engine) hold(c *check, now int64) {
-	h := &c.hold
+	h := c.hold
 	if c.last != nil && c.last.Reason != ReasonInternal {
 		h.vain = 0
 	}
@@ -80,7 +84,7 @@ func (e *engine) hold(c *check, now int64) {
 
 // takeHold connects. If that cannot even begin, a later result tries again.
 func (e *engine) takeHold(c *check) {
-	h := &c.hold
+	h := c.hold
 	if h.pool == nil {
 		key := poolKey{held: true, urgent: true, device: c.spec.Interface, mark: c.spec.Mark}
 		var source sockaddr
@@ -115,7 +119,7 @@ func (e *engine) takeHold(c *check) {
 
 // letGo closes what is held.
 func (e *engine) letGo(c *check) {
-	if h := &c.hold; h.cn != nil {
+	if h := c.hold; h != nil && h.cn != nil {
 		e.discard(h.cn)
 		h.cn, h.up = nil, false
 	}
@@ -124,7 +128,7 @@ func (e *engine) letGo(c *check) {
 // heldEvent looks at a held connection.
 func (e *engine) heldEvent(cn *conn, events uint32, now int64) {
 	c := cn.held
-	h := &c.hold
+	h := c.hold
 	ended := events&(unix.EPOLLERR|unix.EPOLLHUP|unix.EPOLLRDHUP) != 0
 	if !h.up {
 		switch {
@@ -178,7 +182,7 @@ func (b *book) hint(c *check, now int64) {
 	switch c.stage {
 	case idle:
 		if c.verdict.State == Up {
-			c.rush, c.looks = c.spec.fall(), 0
+			c.rush, c.looks = int32(c.spec.fall()), 0
 			c.plan = now
 			b.place(c, now)
 		}
@@ -195,7 +199,7 @@ func (b *book) hurry(c *check, f *Failure, now int64) {
 		c.rush, c.again = 0, false
 		return
 	case c.again:
-		c.again, c.looks, c.rush = false, 0, c.spec.fall()
+		c.again, c.looks, c.rush = false, 0, int32(c.spec.fall())
 	case f == nil && c.looks < furtherLooks && c.rush > 0:
 		// A process that dies closes its sockets one by one, and the listening one may be the last.
 		now += furtherLook << c.looks
@@ -220,8 +224,8 @@ func (s *Scheduler) Hint(match func(netip.Addr) bool) {
 	defer s.mu.Unlock()
 	now := s.clock.now()
 	for _, c := range s.book.checks {
-		if c.spec.Hold && now-c.hintedAt >= minHintPause && match(c.spec.Target.Addr()) {
-			c.hintedAt = now
+		if c.hold != nil && now-c.hold.hintedAt >= minHintPause && match(c.spec.Target.Addr()) {
+			c.hold.hintedAt = now
 			s.book.hint(c, now)
 		}
 	}

@@ -10,16 +10,25 @@ import (
 // Key is the canonical text of everything that matters to this check: values
 // that mean the same (an empty method and GET) give the same key, and options
 // of other types do not count.
+//
+// It is short, for it is kept for each of thousands of checks.
 func (s Spec) Key() Key {
 	b := make([]byte, 0, 128)
 	b = append(b, s.Type...)
 	b = appendAddrPort(append(b, ' '), s.Target)
-	for _, d := range [...]time.Duration{s.interval(), s.fastInterval(), s.downInterval(), s.timeout()} {
-		b = strconv.AppendInt(append(b, ' '), int64(d), 10)
+	b = appendDuration(b, ' ', s.interval())
+	b = appendDuration(b, '/', s.timeout())
+	if d := s.fastInterval(); d != s.interval() {
+		b = appendDuration(b, 'f', d)
+	}
+	if d := s.downInterval(); d != s.interval() {
+		b = appendDuration(b, 'd', d)
 	}
 	b = strconv.AppendInt(append(b, ' '), int64(s.rise()), 10)
-	b = strconv.AppendInt(append(b, ' '), int64(s.fall()), 10)
-	b = strconv.AppendFloat(append(b, ' '), s.jitter(), 'g', -1, 64)
+	b = strconv.AppendInt(append(b, '/'), int64(s.fall()), 10)
+	if j := s.jitter(); j != 0 {
+		b = strconv.AppendFloat(append(b, 'j'), j, 'g', -1, 64)
+	}
 	if s.Source.IsValid() {
 		b = s.Source.Unmap().AppendTo(append(b, " from "...))
 	}
@@ -34,9 +43,8 @@ func (s Spec) Key() Key {
 	}
 	switch s.Type {
 	case TCP:
-		b = append(append(b, ' '), s.TCP.handshake()...)
 		if s.TCP.handshake() == handshakeFull {
-			b = append(append(b, ' '), s.TCP.close()...)
+			b = append(append(b, " full "...), s.TCP.close()...)
 		}
 	case HTTP:
 		b = s.HTTP.appendKey(b)
@@ -114,6 +122,14 @@ func (o TLSOptions) appendKey(b []byte) []byte {
 	b = appendQuoted(b, o.ServerName, o.CAFile, o.CertFile, o.KeyFile)
 	b = strconv.AppendInt(append(b, ' '), int64(o.MinDaysLeft), 10)
 	return appendQuoted(b, o.ALPN...)
+}
+
+func appendDuration(b []byte, mark byte, d time.Duration) []byte {
+	b = append(b, mark)
+	if d%time.Millisecond != 0 {
+		return append(strconv.AppendInt(b, int64(d), 10), 'n')
+	}
+	return strconv.AppendInt(b, int64(d/time.Millisecond), 10)
 }
 
 func appendQuoted(b []byte, texts ...string) []byte {
@@ -243,10 +259,12 @@ func (o SMTPOptions) helo() string {
 
 func (o UDPOptions) payload() []byte {
 	if len(o.Send) == 0 {
-		return []byte{0}
+		return zeroOctet
 	}
 	return o.Send
 }
+
+var zeroOctet = []byte{0}
 
 // mask of octet i of Expect; where Mask ends, octets are compared in full.
 func (o UDPOptions) mask(i int) byte {

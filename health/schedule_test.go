@@ -198,5 +198,5 @@ func BenchmarkKey(b *testing.B) {
 
 func ExampleSpec_Key() {
 	fmt.Println(Spec{Target: target, Method: &Method{Type: TCP, Interval: time.Second}}.Key())
-	// Output: tcp 192.0.2.7:80 1000000000 1000000000 1000000000 1000000000 1 1 0 half-open
+	// Output: tcp 192.0.2.7:80 1000/1000 1/1
 }

@@ -95,7 +95,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 				d.cancel(c)
 				s.book.abandon(c, s.clock.now())
 			}
-			c.run, c.prep, c.hold = nil, nil, holding{closes: c.hold.closes}
+			c.run, c.prep = nil, nil
+			if c.hold != nil {
+				*c.hold = holding{closes: c.hold.closes}
+			}
 		}
 		if c := s.book.unwatch(); c != nil && c.stage != idle {
 			d.cancel(c)
@@ -117,7 +120,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		} else if ch, changed := s.book.finish(c, f, now); changed {
 			changes = append(changes, ch)
 		}
-		if c.spec.Hold {
+		if c.hold != nil {
 			d.hold(c, now)
 		}
 	}
@@ -131,7 +134,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		d.collect(now, finish)
 		for _, c := range d.hints() {
 			s.book.hint(c, now)
-			if c.hold.off {
+			if c.hold != nil && c.hold.off {
 				s.opts.Log.Info("held connection given up: the server closes it, but passes its probes", "check", string(c.key), "closes", c.hold.closes)
 			}
 		}
