@@ -57,6 +57,41 @@ func addressMessage(index int, a Address, lifetime time.Duration, flags mnl.Head
 	}, err
 }
 
+// parseAddress reads an address message of the kernel; the lifetime is left out.
+func parseAddress(b []byte) (index int, a InterfaceAddress, ok bool) {
+	const head = 8
+	if len(b) < head {
+		return 0, a, false
+	}
+	index = int(binary.NativeEndian.Uint32(b[4:]))
+	flags, bits := uint32(b[2]), int(b[1])
+	a.Scope = b[3]
+	d, err := mnl.NewAttributeDecoder(b[head:])
+	if err != nil {
+		return 0, a, false
+	}
+	var address, local netip.Addr
+	for d.Next() {
+		switch d.Type() {
+		case unix.IFA_ADDRESS:
+			address, _ = netip.AddrFromSlice(d.Bytes())
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(d.Bytes())
+		case unix.IFA_LABEL:
+			a.Label = d.String()
+		case unix.IFA_FLAGS:
+			flags = d.Uint32()
+		}
+	}
+	if local.IsValid() { // the other one is the peer's
+		address = local
+	}
+	a.Prefix, a.Permanent = netip.PrefixFrom(address, bits), flags&unix.IFA_F_PERMANENT != 0
+	a.Secondary = address.Is4() && flags&unix.IFA_F_SECONDARY != 0
+	a.Tentative = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0
+	return index, a, d.Err() == nil && a.Prefix.IsValid()
+}
+
 // broadcast address of an IPv4 subnet; the smallest ones have none (RFC 3021).
 func broadcast(p netip.Prefix) (netip.Addr, bool) {
 	if p.Bits() > 30 {

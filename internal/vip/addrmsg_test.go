@@ -90,3 +90,49 @@ func protocols(t *testing.T, k *netlinkKernel, index int) map[string]uint8 {
 	}
 	return out
 }
+
+// A renewal is no news; anything else about an address is, and so is all that
+// comes while the view is older than the event may be.
+func TestEventsThatSayNothingNew(t *testing.T) {
+	have := InterfaceAddress{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Label: "eth0", Lifetime: 5 * time.Second}
+	six := InterfaceAddress{Prefix: netip.MustParsePrefix("2001:db8::10/64"), Lifetime: 5 * time.Second}
+	m := &Monitor{view: map[string]Interface{"eth0": {Name: "eth0", Index: 3, Addresses: []InterfaceAddress{have, six}}}}
+	news := func(index int, p, label string, typ mnl.HeaderType) []mnl.Message {
+		x, err := addressMessage(index, Address{Prefix: netip.MustParsePrefix(p), Label: label}, 9*time.Second, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Header.Type = typ
+		return []mnl.Message{x}
+	}
+	for _, tc := range []struct {
+		what string
+		news []mnl.Message
+		want bool
+	}{
+		{"renewal", news(3, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR), false},
+		{"renewal of IPv6", news(3, "2001:db8::10/64", "", unix.RTM_NEWADDR), false},
+		{"another label", news(3, "192.0.2.10/24", "eth0:1", unix.RTM_NEWADDR), true},
+		{"another length", news(3, "192.0.2.10/25", "eth0", unix.RTM_NEWADDR), true},
+		{"new", news(3, "192.0.2.11/24", "eth0", unix.RTM_NEWADDR), true},
+		{"another link", news(4, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR), true},
+		{"deletion", news(3, "192.0.2.10/24", "eth0", unix.RTM_DELADDR), true},
+		{"a link", []mnl.Message{{Header: mnl.Header{Type: unix.RTM_NEWLINK}, Data: make([]byte, 16)}}, true},
+		{"rubbish", []mnl.Message{{Header: mnl.Header{Type: unix.RTM_NEWADDR}, Data: make([]byte, 3)}}, true},
+		{"renewal and deletion", append(news(3, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR), news(3, "192.0.2.10/24", "eth0", unix.RTM_DELADDR)...), true},
+	} {
+		m.stale, m.listing = false, false
+		if got := m.changed(tc.news); got != tc.want || m.stale != tc.want {
+			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
+		}
+	}
+	renewal := news(3, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR)
+	m.stale, m.listing = false, true
+	if !m.changed(renewal) {
+		t.Error("a list under way may be older than the event")
+	}
+	m.stale, m.listing = true, false
+	if !m.changed(renewal) {
+		t.Error("the view is stale")
+	}
+}

@@ -25,6 +25,8 @@ type Monitor struct {
 	mu      sync.Mutex
 	view    map[string]Interface
 	watches map[*watch]struct{}
+	stale   bool // something changed since the view was listed, or while it was
+	listing bool
 }
 
 type watch struct {
@@ -130,10 +132,14 @@ func (m *Monitor) follow(ctx context.Context, healthy func()) error {
 		}
 	})
 	for {
-		if _, err := c.Receive(); err != nil {
+		news, err := c.Receive()
+		if err != nil {
 			return err // ENOBUFS: events were lost; the list at the next subscription has it all
 		}
 		healthy()
+		if !m.changed(news) {
+			continue
+		}
 		select {
 		case events <- struct{}{}:
 		default:
@@ -141,14 +147,54 @@ func (m *Monitor) follow(ctx context.Context, healthy func()) error {
 	}
 }
 
-// relist reads all and tells those whose interface changed.
-func (m *Monitor) relist() error {
-	view, err := m.k.interfaces()
-	if err != nil {
-		return err
-	}
+// changed tells whether events say more than the view has. Every renewal of a
+// lifetime is an event, and a master's addresses are renewed all the time.
+func (m *Monitor) changed(news []mnl.Message) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for i := range news {
+		// While a list is under way the view is not yet what the event is
+		// about: the address may have been away in between.
+		if m.stale || m.listing || !m.seen(&news[i]) {
+			m.stale = true
+			return true
+		}
+	}
+	return false
+}
+
+// seen tells whether an event is about an address as it is in the view.
+func (m *Monitor) seen(news *mnl.Message) bool {
+	if news.Header.Type != unix.RTM_NEWADDR {
+		return false
+	}
+	index, a, ok := parseAddress(news.Data)
+	if !ok {
+		return false
+	}
+	for _, in := range m.view {
+		if in.Index == index {
+			old, there := find(in.Addresses, a.Prefix)
+			old.Lifetime = 0
+			return there && old == a
+		}
+	}
+	return false
+}
+
+// relist reads all and tells those whose interface changed.
+func (m *Monitor) relist() error {
+	m.mu.Lock()
+	m.stale, m.listing = false, true
+	m.mu.Unlock()
+	view, err := m.k.interfaces()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.listing = false
+	if err != nil {
+		m.stale = true
+		return err
+	}
 	before := m.view
 	m.view = view
 	for w := range m.watches {

@@ -105,7 +105,10 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 	switch {
 	case want.hold:
 		if ordered || reconfigured || looked || !now.Before(w.wakeAt()) {
-			w.hold(p, asked)
+			// A renewal by itself has no reason to doubt what is there: whoever
+			// removes an address causes an event.
+			doubt := ordered || reconfigured || looked || !w.retryAt.IsZero() && !now.Before(w.retryAt)
+			w.hold(p, asked, doubt)
 			w.outcome(p, ordered || reconfigured)
 		}
 		w.announcements(p, asked && !p.announced, quick)
@@ -167,12 +170,12 @@ func (w *worker) reconfigure(c Config) {
 	}
 }
 
-// hold reads back, puts what is missing on the links, renews what is due and
-// removes what is no longer configured.
-func (w *worker) hold(p *pass, announceNow bool) {
+// hold reads back where there is doubt, puts what is missing on the links,
+// renews what is due and removes what is no longer configured.
+func (w *worker) hold(p *pass, announceNow, doubt bool) {
 	fresh := w.phase == Dropped || w.phase == Dropping
 	w.dropSurplus(p)
-	if !fresh {
+	if !fresh && doubt {
 		w.readBack(p) // something may have removed addresses; find out first
 	}
 	for _, k := range w.order {
@@ -444,7 +447,7 @@ func (w *worker) announcements(p *pass, full, quick bool) {
 }
 
 func (w *worker) announce(k key) {
-	in, err := w.link(k.iface)
+	in, err := w.neighbourhood(k)
 	if err != nil {
 		w.h.fails.Add(1)
 		return
@@ -459,6 +462,17 @@ func (w *worker) announce(k key) {
 		w.h.fails.Add(1)
 		w.h.log.Debug("announcement not sent", "event", "announce_failed", "address", k.prefix.Addr().String(), "interface", k.iface, "err", err)
 	}
+}
+
+// neighbourhood is the link to announce an address on, as last heard of it;
+// only where the address is known to be on another one it is looked up.
+func (w *worker) neighbourhood(k key) (Interface, error) {
+	if x := w.watched[k.iface]; x != nil {
+		if in := x.latest.Load(); in != nil && in.Index != 0 && in.Index == w.have[k].index {
+			return *in, nil
+		}
+	}
+	return w.link(k.iface)
 }
 
 // wakeAt is when hold has something to do: a retry or a renewal.
