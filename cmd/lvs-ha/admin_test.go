@@ -173,7 +173,7 @@ func draining(active uint32, admin director.AdminMode, proto ipvsctl.Protocol) *
 		stats = ipvsctl.ServerStats{Inactive: active}
 	}
 	return &director.Snapshot{Services: []director.ServiceStatus{{Name: "web", Service: ipvsctl.Service{Key: ipvsctl.ServiceKey{Protocol: proto}},
-		Servers: []director.ServerStatus{{Name: "web1", Admin: director.Admin{Mode: admin}, Stats: stats}, {Name: "web2", Stats: ipvsctl.ServerStats{Active: 99}}}}}}
+		Servers: []director.ServerStatus{{Name: "web1", Admin: &director.Admin{Mode: admin}, Stats: stats}, {Name: "web2", Stats: ipvsctl.ServerStats{Active: 99}}}}}}
 }
 
 func TestWaitForADrain(t *testing.T) {

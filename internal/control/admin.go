@@ -96,7 +96,10 @@ func newPause(p director.Pause) *Order {
 	return newOrder(p.By)
 }
 
-func newAdmin(a director.Admin) *Admin {
+func newAdmin(a *director.Admin) *Admin {
+	if a == nil {
+		return nil
+	}
 	out := &Admin{Mode: string(director.AdminReady), Weight: a.Weight}
 	if a.Mode != "" && a.Mode != director.AdminReady {
 		out.Mode, out.ModeBy = string(a.Mode), newOrder(a.ModeBy)
@@ -117,7 +120,7 @@ func newAdminDocument(r director.AdminResult, done bool) AdminDocument {
 		x := &r.Servers[i]
 		d.Servers = append(d.Servers, AdminServer{Service: x.ID.Service, Server: x.ID.Server, Changed: x.Changed(), Configured: x.Configured,
 			StateBefore: string(x.StateBefore), StateAfter: string(x.StateAfter), WeightBefore: x.WeightBefore, WeightAfter: x.WeightAfter,
-			Why: x.Why, Admin: newAdmin(x.After)})
+			Why: x.Why, Admin: newAdmin(&x.After)})
 	}
 	for i := range r.Services {
 		x := &r.Services[i]

@@ -88,7 +88,7 @@ func fixture() *director.Snapshot {
 					{Name: "web4", State: director.ServerDrain, Healthy: true, ConfiguredWeight: 5, Why: "drained by anna until 2026-11-17 16:02 UTC: kernel update",
 						Server: ipvsctl.Server{Key: ipvsctl.ServerKey{Addr: netip.MustParseAddr("10.0.0.24"), Port: 80}, Forward: ipvsctl.NAT, Weight: 5},
 						Weight: new(uint32(0)), Checks: check(health.Status{State: health.Up}), Stats: ipvsctl.ServerStats{Active: 7, Persistent: 1}, Held: true,
-						Admin: director.Admin{Mode: director.AdminDrain, ModeBy: director.Order{Owner: "anna", Reason: "kernel update", Since: start, Expires: start.Add(2 * time.Hour)},
+						Admin: &director.Admin{Mode: director.AdminDrain, ModeBy: director.Order{Owner: "anna", Reason: "kernel update", Since: start, Expires: start.Add(2 * time.Hour)},
 							Weight: new(uint32(3)), WeightBy: director.Order{Owner: "bert", Since: start, Force: true}}},
 					{Name: "web3", State: director.ServerMaintenance, ConfiguredWeight: 5, Why: "disabled in the configuration",
 						Server: ipvsctl.Server{Key: ipvsctl.ServerKey{Addr: netip.MustParseAddr("2001:db8::23"), Port: 80}, Forward: ipvsctl.NAT, Weight: 5},

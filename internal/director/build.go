@@ -107,9 +107,12 @@ func (d *Director) buildService(i int, stats map[ipvsctl.ServiceKey]ipvsctl.Entr
 		sd := &dec.Servers[j]
 		r := d.records[ServerID{ts.Conf.Name, srv.Conf.Name}]
 		o := ServerStatus{
-			Name: srv.Conf.Name, Server: srv.Conf.Kernel, State: sd.State, Healthy: sd.Healthy, Held: sd.Held, Admin: d.admin[ServerID{ts.Conf.Name, srv.Conf.Name}], Since: r.since,
+			Name: srv.Conf.Name, Server: srv.Conf.Kernel, State: sd.State, Healthy: sd.Healthy, Held: sd.Held, Since: r.since,
 			ConfiguredWeight: srv.Conf.Kernel.Weight, Why: sd.Why, TransitionsUp: r.up, TransitionsDown: r.down,
 			Stats: st.Servers[srv.Conf.Kernel.Key], Checks: make([]CheckStatus, len(srv.Keys)),
+		}
+		if a, ok := d.admin[ServerID{ts.Conf.Name, srv.Conf.Name}]; ok {
+			o.Admin = &a
 		}
 		if k, ok := held.Servers[srv.Conf.Kernel.Key]; ok {
 			w := k.Weight

@@ -91,9 +91,9 @@ type ServerStatus struct {
 	Name             string
 	Server           ipvsctl.Server // as configured
 	State            ServerState
-	Healthy          bool // all checks pass, whatever the admin state
-	Held             bool // the floor keeps it in service
-	Admin            Admin
+	Healthy          bool   // all checks pass, whatever the admin state
+	Held             bool   // the floor keeps it in service
+	Admin            *Admin // nil without an order
 	Since            time.Time
 	ConfiguredWeight uint32
 	// Weight in the kernel now; nil while the server is not in the table.
