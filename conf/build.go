@@ -206,11 +206,7 @@ func (b *builder) ipvs(v view) {
 	c := &b.out.IPVS
 	c.Adopt = v.boolean("adopt", true)
 	c.OnStop = OnStop(v.choice("on_stop", string(StopKeep), string(StopKeep), string(StopRemove)))
-	if x, _, _ := v.get("unmanaged"); x == "remove" {
-		v.bad("unmanaged", "is not supported by this version", `supported are "ignore" and "warn"`)
-	} else {
-		c.Unmanaged = Unmanaged(v.choice("unmanaged", string(UnmanagedIgnore), string(UnmanagedIgnore), string(UnmanagedWarn)))
-	}
+	c.Unmanaged = Unmanaged(v.choice("unmanaged", string(UnmanagedIgnore), string(UnmanagedIgnore), string(UnmanagedWarn), string(UnmanagedRemove)))
 	c.ReconcileInterval = v.duration("reconcile_interval", 10*time.Second, 100*time.Millisecond, time.Hour)
 	c.Sysctls = b.sysctls(v)
 	t := v.sub("timeouts")

@@ -329,6 +329,14 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
+func TestUnmanaged(t *testing.T) {
+	for text, want := range map[string]Unmanaged{"": UnmanagedIgnore, "[ipvs]\nunmanaged = \"warn\"": UnmanagedWarn, "[ipvs]\nunmanaged = \"remove\"": UnmanagedRemove} {
+		if got := mustParse(t, "a", "version = 1\n[nodes.a]\n"+text).IPVS.Unmanaged; got != want {
+			t.Errorf("%q gives %q", text, got)
+		}
+	}
+}
+
 func TestHash(t *testing.T) {
 	base := mustParse(t, "a", layers).Hash
 	same := strings.NewReplacer(`weight = 5`, `"weight"=5   # five`, "[ipvs]\n", "[ipvs] # kernel\n\n", `opcode = "reply", `, ``,

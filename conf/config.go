@@ -71,7 +71,8 @@ type Unmanaged string
 
 const (
 	UnmanagedIgnore Unmanaged = "ignore"
-	UnmanagedWarn   Unmanaged = "warn" // a log line when their number changes
+	UnmanagedWarn   Unmanaged = "warn"   // a log line when their number changes
+	UnmanagedRemove Unmanaged = "remove" // they go, from the second comparison on
 )
 
 // IPVS settings.

@@ -415,6 +415,54 @@ func TestOwnedServicesAreRemembered(t *testing.T) {
 	})
 }
 
+// TestUnmanagedServicesAreRemoved: ours come first, then the others go; at a
+// stop with on_stop = "keep" nothing does.
+func TestUnmanagedServicesAreRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		foreign := service("foreign", "192.0.2.99", ipvsctl.TCP)
+		c := config(service("web", vip, ipvsctl.TCP, rs1))
+		c.IPVS.Unmanaged = conf.UnmanagedRemove
+		h := newHouse(t, c)
+		add := func() {
+			t.Helper()
+			if err := errors.Join(h.kernel.Apply(t.Context(), []ipvsctl.Op{{Kind: ipvsctl.AddService, Service: foreign.Service}})...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		there := func() bool {
+			table, _ := h.kernel.Dump(t.Context())
+			_, ok := table[foreign.Service.Key]
+			return ok
+		}
+		add()
+		h.start()
+		h.verdict(rs1, health.Up)
+		h.want(rs1, 1)
+		if !there() {
+			t.Error("the foreign service went in the first pass")
+		}
+		time.Sleep(c.IPVS.ReconcileInterval)
+		synctest.Wait()
+		h.want(rs1, 1)
+		if there() || h.d.Refresh(t.Context()).Kernel.Unmanaged != 0 {
+			t.Error("the foreign service stays")
+		}
+		next := *c
+		next.IPVS.Unmanaged = conf.UnmanagedIgnore
+		h.conf = &next
+		if err := h.d.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		add()
+		time.Sleep(2 * c.IPVS.ReconcileInterval)
+		synctest.Wait()
+		if !there() {
+			t.Error("a foreign service went without the setting")
+		}
+		h.end()
+	})
+}
+
 func TestSyncDaemonFollowsTheRole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"lvs-ha/conf"
 	"lvs-ha/ipvsctl"
 )
 
@@ -92,7 +93,8 @@ func (d *Desired) whole(s *State) {
 // the caller's.
 func (d *Desired) Goal(s *State) ipvsctl.Goal {
 	g := ipvsctl.Goal{
-		Table: make(ipvsctl.Table, len(d.Services)), Owned: s.Owned, Timeouts: s.Topology.Config.IPVS.Timeouts,
+		Table: make(ipvsctl.Table, len(d.Services)), Owned: s.Owned,
+		Exclusive: s.Topology.Config.IPVS.Unmanaged == conf.UnmanagedRemove, Timeouts: s.Topology.Config.IPVS.Timeouts,
 		ManageDaemons: d.ManageDaemons, Daemons: d.Daemons,
 	}
 	for i, x := range d.Services {
