@@ -9,6 +9,9 @@
 //	                                      │
 //	removed servers ──▶ End ──────────────┴──▶ conntrack         their entries go
 //
+//	Hold ─────────────────────────────────▶ nftables lvs_ha_hold and a netfilter queue: new
+//	                                        connections wait while their service has no scheduler
+//
 //	Watch ◀── rtnetlink: link, address family neighbour and route, resubscribed
 //
 // Deciding is pure ([PlanSysctls], the compiled table); the machine is a small
