@@ -74,6 +74,7 @@ Runs the agent until SIGTERM. SIGHUP reads the configuration again.
 	if err != nil {
 		return fail(stderr, err)
 	}
+	forgetStartup()
 	return a.run()
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	mnl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,44 +16,52 @@ const AddressProtocol = 112
 
 const ifaProto = 11 // IFA_PROTO
 
-// addressMessage is a request to put an address on a link, in the form of
+// appendAddress appends the body of a request to put an address on a link:
 // struct ifaddrmsg and its attributes (rtnetlink(7)).
-func addressMessage(index int, a Address, lifetime time.Duration, flags mnl.HeaderFlags) (mnl.Message, error) {
+func appendAddress(b []byte, index int, a Address, lifetime time.Duration) []byte {
 	ip := a.Prefix.Addr()
-	family, ifa := byte(unix.AF_INET6), byte(unix.IFA_F_NODAD)
 	if ip.Is4() {
-		family, ifa = unix.AF_INET, 0
+		b = append(b, unix.AF_INET, byte(a.Prefix.Bits()), 0, a.Scope)
+	} else {
+		// Without duplicate detection: it would keep the address tentative for
+		// about a second, and during a hand-over the other node still has it.
+		b = append(b, unix.AF_INET6, byte(a.Prefix.Bits()), unix.IFA_F_NODAD, a.Scope)
 	}
-	// IPv6 goes without duplicate detection: it would keep the address
-	// tentative for about a second, and during a hand-over the other node
-	// still has it.
-	head := []byte{family, byte(a.Prefix.Bits()), ifa, a.Scope}
-	head = binary.NativeEndian.AppendUint32(head, uint32(index))
-
-	seconds := uint32((lifetime + time.Second - 1) / time.Second)
-	var cache []byte // struct ifa_cacheinfo: preferred, valid, created, updated
-	cache = binary.NativeEndian.AppendUint32(cache, seconds)
-	cache = binary.NativeEndian.AppendUint32(cache, seconds)
-	cache = append(cache, make([]byte, 8)...)
-
-	e := mnl.NewAttributeEncoder()
-	e.Bytes(unix.IFA_LOCAL, ip.AsSlice())
-	e.Bytes(unix.IFA_ADDRESS, ip.AsSlice())
+	b = binary.NativeEndian.AppendUint32(b, uint32(index))
+	b = appendIP(b, unix.IFA_LOCAL, ip)
+	b = appendIP(b, unix.IFA_ADDRESS, ip)
 	if ip.Is4() {
-		if b, ok := broadcast(a.Prefix); ok {
-			e.Bytes(unix.IFA_BROADCAST, b.AsSlice())
+		if x, ok := broadcast(a.Prefix); ok {
+			b = appendIP(b, unix.IFA_BROADCAST, x)
 		}
 		if a.Label != "" {
-			e.String(unix.IFA_LABEL, a.Label)
+			b = appendAttribute(b, unix.IFA_LABEL, append([]byte(a.Label), 0))
 		}
 	}
-	e.Bytes(unix.IFA_CACHEINFO, cache)
-	e.Uint8(ifaProto, AddressProtocol)
-	attrs, err := e.Encode()
-	return mnl.Message{
-		Header: mnl.Header{Type: unix.RTM_NEWADDR, Flags: mnl.Request | mnl.Acknowledge | flags},
-		Data:   append(head, attrs...),
-	}, err
+	// struct ifa_cacheinfo: preferred, valid, created, updated
+	var cache [16]byte
+	seconds := uint32((lifetime + time.Second - 1) / time.Second)
+	binary.NativeEndian.PutUint32(cache[0:], seconds)
+	binary.NativeEndian.PutUint32(cache[4:], seconds)
+	b = appendAttribute(b, unix.IFA_CACHEINFO, cache[:])
+	return appendAttribute(b, ifaProto, []byte{AddressProtocol})
+}
+
+func appendIP(b []byte, typ uint16, a netip.Addr) []byte {
+	if a.Is4() {
+		x := a.As4()
+		return appendAttribute(b, typ, x[:])
+	}
+	x := a.As16()
+	return appendAttribute(b, typ, x[:])
+}
+
+// appendAttribute appends type and length, value, and zeros up to a multiple of four.
+func appendAttribute(b []byte, typ uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = append(b, value...)
+	return append(b, make([]byte, -len(value)&3)...)
 }
 
 // parseAddress reads an address message of the kernel; the lifetime is left out.
@@ -66,22 +73,26 @@ func parseAddress(b []byte) (index int, a InterfaceAddress, ok bool) {
 	index = int(binary.NativeEndian.Uint32(b[4:]))
 	flags, bits := uint32(b[2]), int(b[1])
 	a.Scope = b[3]
-	d, err := mnl.NewAttributeDecoder(b[head:])
-	if err != nil {
-		return 0, a, false
-	}
 	var address, local netip.Addr
-	for d.Next() {
-		switch d.Type() {
-		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(d.Bytes())
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(d.Bytes())
-		case unix.IFA_LABEL:
-			a.Label = d.String()
-		case unix.IFA_FLAGS:
-			flags = d.Uint32()
+	for b = b[head:]; len(b) >= 4; {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < 4 || n > len(b) {
+			return 0, a, false
 		}
+		value := b[4:n]
+		switch binary.NativeEndian.Uint16(b[2:]) {
+		case unix.IFA_ADDRESS:
+			address, _ = netip.AddrFromSlice(value)
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(value)
+		case unix.IFA_LABEL:
+			a.Label = unix.ByteSliceToString(value)
+		case unix.IFA_FLAGS:
+			if len(value) == 4 {
+				flags = binary.NativeEndian.Uint32(value)
+			}
+		}
+		b = b[min((n+3)&^3, len(b)):]
 	}
 	if local.IsValid() { // the other one is the peer's
 		address = local
@@ -89,7 +100,7 @@ func parseAddress(b []byte) (index int, a InterfaceAddress, ok bool) {
 	a.Prefix, a.Permanent = netip.PrefixFrom(address, bits), flags&unix.IFA_F_PERMANENT != 0
 	a.Secondary = address.Is4() && flags&unix.IFA_F_SECONDARY != 0
 	a.Tentative = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0
-	return index, a, d.Err() == nil && a.Prefix.IsValid()
+	return index, a, a.Prefix.IsValid()
 }
 
 // broadcast address of an IPv4 subnet; the smallest ones have none (RFC 3021).

@@ -36,7 +36,7 @@ func TestAddressesAreMarkedAsOurs(t *testing.T) {
 		}
 	}
 	for range 2 { // a renewal leaves the mark
-		got := protocols(t, k, idx)
+		got := protocols(t, idx)
 		if _, known := got["kernel"]; !known {
 			t.Skip("this kernel does not tell the protocol of an address")
 		}
@@ -56,9 +56,14 @@ func TestAddressesAreMarkedAsOurs(t *testing.T) {
 
 // protocols of the addresses of a link, by address. "kernel" is there if the
 // kernel tells any protocol: it marks its own link-local addresses.
-func protocols(t *testing.T, k *netlinkKernel, index int) map[string]uint8 {
+func protocols(t *testing.T, index int) map[string]uint8 {
 	t.Helper()
-	replies, err := k.write.Execute(mnl.Message{
+	c, err := mnl.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	replies, err := c.Execute(mnl.Message{
 		Header: mnl.Header{Type: unix.RTM_GETADDR, Flags: mnl.Request | mnl.Dump},
 		Data:   make([]byte, 8),
 	})
@@ -97,17 +102,19 @@ func TestEventsThatSayNothingNew(t *testing.T) {
 	have := InterfaceAddress{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Label: "eth0", Lifetime: 5 * time.Second}
 	six := InterfaceAddress{Prefix: netip.MustParsePrefix("2001:db8::10/64"), Lifetime: 5 * time.Second}
 	m := &Monitor{view: map[string]Interface{"eth0": {Name: "eth0", Index: 3, Addresses: []InterfaceAddress{have, six}}}}
-	news := func(index int, p, label string, typ mnl.HeaderType) []mnl.Message {
-		x, err := addressMessage(index, Address{Prefix: netip.MustParsePrefix(p), Label: label}, 9*time.Second, 0)
+	message := func(typ mnl.HeaderType, data []byte) []byte {
+		b, err := mnl.Message{Header: mnl.Header{Length: uint32(16 + len(data)), Type: typ}, Data: data}.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.Header.Type = typ
-		return []mnl.Message{x}
+		return b
+	}
+	news := func(index int, p, label string, typ mnl.HeaderType) []byte {
+		return message(typ, appendAddress(nil, index, Address{Prefix: netip.MustParsePrefix(p), Label: label}, 9*time.Second))
 	}
 	for _, tc := range []struct {
 		what string
-		news []mnl.Message
+		news []byte
 		want bool
 	}{
 		{"renewal", news(3, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR), false},
@@ -117,8 +124,8 @@ func TestEventsThatSayNothingNew(t *testing.T) {
 		{"new", news(3, "192.0.2.11/24", "eth0", unix.RTM_NEWADDR), true},
 		{"another link", news(4, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR), true},
 		{"deletion", news(3, "192.0.2.10/24", "eth0", unix.RTM_DELADDR), true},
-		{"a link", []mnl.Message{{Header: mnl.Header{Type: unix.RTM_NEWLINK}, Data: make([]byte, 16)}}, true},
-		{"rubbish", []mnl.Message{{Header: mnl.Header{Type: unix.RTM_NEWADDR}, Data: make([]byte, 3)}}, true},
+		{"a link", message(unix.RTM_NEWLINK, make([]byte, 16)), true},
+		{"rubbish", message(unix.RTM_NEWADDR, make([]byte, 4)), true},
 		{"renewal and deletion", append(news(3, "192.0.2.10/24", "eth0", unix.RTM_NEWADDR), news(3, "192.0.2.10/24", "eth0", unix.RTM_DELADDR)...), true},
 	} {
 		m.stale, m.listing = false, false

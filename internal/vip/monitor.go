@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	mnl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,15 +97,13 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 // follow subscribes, lists, and lists again whenever an event came.
 func (m *Monitor) follow(ctx context.Context, healthy func()) error {
-	c, err := mnl.Dial(unix.NETLINK_ROUTE, &mnl.Config{
-		Groups: 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1),
-	})
+	const groups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1)
+	c, err := subscribe(groups, 1<<20) // less of a buffer is only more lists
 	if err != nil {
 		return fmt.Errorf("cannot subscribe to link and address events: %w", err)
 	}
-	defer c.Close()
-	_ = c.SetReadBuffer(1 << 20) // less is only more lists
-	unhook := context.AfterFunc(ctx, func() { c.Close() })
+	defer c.close()
+	unhook := context.AfterFunc(ctx, c.close)
 	defer unhook()
 
 	events := make(chan struct{}, 1)
@@ -132,7 +129,7 @@ func (m *Monitor) follow(ctx context.Context, healthy func()) error {
 		}
 	})
 	for {
-		news, err := c.Receive()
+		news, err := c.receive()
 		if err != nil {
 			return err // ENOBUFS: events were lost; the list at the next subscription has it all
 		}
@@ -149,26 +146,22 @@ func (m *Monitor) follow(ctx context.Context, healthy func()) error {
 
 // changed tells whether events say more than the view has. Every renewal of a
 // lifetime is an event, and a master's addresses are renewed all the time.
-func (m *Monitor) changed(news []mnl.Message) bool {
+func (m *Monitor) changed(news []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range news {
-		// While a list is under way the view is not yet what the event is
-		// about: the address may have been away in between.
-		if m.stale || m.listing || !m.seen(&news[i]) {
-			m.stale = true
-			return true
-		}
-	}
-	return false
+	// While a list is under way the view is not yet what an event is about:
+	// the address may have been away in between.
+	known := !m.stale && !m.listing
+	eachMessage(news, func(typ uint16, _ uint32, data []byte) {
+		known = known && typ == unix.RTM_NEWADDR && m.seen(data)
+	})
+	m.stale = m.stale || !known
+	return !known
 }
 
-// seen tells whether an event is about an address as it is in the view.
-func (m *Monitor) seen(news *mnl.Message) bool {
-	if news.Header.Type != unix.RTM_NEWADDR {
-		return false
-	}
-	index, a, ok := parseAddress(news.Data)
+// seen tells whether an address message is about one as it is in the view.
+func (m *Monitor) seen(data []byte) bool {
+	index, a, ok := parseAddress(data)
 	if !ok {
 		return false
 	}

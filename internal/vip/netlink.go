@@ -17,7 +17,7 @@ import (
 // socket are locked for each request.
 type netlinkKernel struct {
 	h     *netlink.Handle
-	write *mnl.Conn // for new addresses, whose protocol the handle cannot set
+	write *requests // for new addresses, whose protocol the handle cannot set
 }
 
 func openNetlink() (*netlinkKernel, error) {
@@ -25,17 +25,17 @@ func openNetlink() (*netlinkKernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a route netlink socket: %w", err)
 	}
-	c, err := mnl.Dial(unix.NETLINK_ROUTE, nil)
+	w, err := openRequests()
 	if err != nil {
 		h.Close()
-		return nil, fmt.Errorf("cannot open a route netlink socket: %w", err)
+		return nil, err
 	}
-	return &netlinkKernel{h, c}, nil
+	return &netlinkKernel{h, w}, nil
 }
 
 func (k *netlinkKernel) close() {
 	k.h.Close()
-	_ = k.write.Close()
+	k.write.close()
 }
 
 func (k *netlinkKernel) Lookup(name string) (Interface, error) {
@@ -127,11 +127,8 @@ func (k *netlinkKernel) Renew(index int, a Address, lifetime time.Duration) erro
 }
 
 func (k *netlinkKernel) put(index int, a Address, lifetime time.Duration, flags mnl.HeaderFlags) error {
-	m, err := addressMessage(index, a, lifetime, flags)
-	if err == nil {
-		_, err = k.write.Execute(m)
-	}
-	return classify(err)
+	var buf [256]byte
+	return classify(k.write.do(unix.RTM_NEWADDR, flags, appendAddress(buf[:0], index, a, lifetime)))
 }
 
 func (k *netlinkKernel) Delete(index int, p netip.Prefix) error {

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// forgetStartup gives back the pages of the program file that only its start
+// has touched: the packages of both processes are initialised, and the speaker
+// needs few of them. What is needed comes back from the page cache, and stays
+// when the speaker locks its memory. Where it fails, nothing is lost.
+func forgetStartup() {
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return
+	}
+	var from, to uintptr
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line := lines.Text()
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 6 && strings.Contains(fields[0], "-"):
+			from, to = 0, 0
+			if fields[5] == exe && (fields[1] == "r-xp" || fields[1] == "r--p") {
+				_, _ = fmt.Sscanf(fields[0], "%x-%x", &from, &to)
+			}
+		case strings.HasPrefix(line, "Anonymous:") && to > from && fields[1] == "0":
+			// Only what is as in the file: changed pages could not come back.
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		}
+	}
+}
