@@ -1,6 +1,7 @@
 package director
 
 import (
+	"runtime"
 	"time"
 )
 
@@ -54,25 +55,30 @@ func (t *touched) none(services int) {
 // stale tells whether the present decision no longer holds.
 func (d *Director) stale() bool {
 	now := time.Now()
-	if d.dirty && now.Before(d.rest) {
-		d.delayed = true
-	}
 	return d.dirty && !now.Before(d.rest) || d.pause.On && d.pause.By.ends(now) || !d.desired.Next.IsZero() && !now.Before(d.desired.Next)
 }
 
-// A single event is decided on at once. Where they keep coming, as at a start,
-// they are decided on together: after each decision that had to wait the
-// next one waits twice as long, and always so long that most of the time is
-// left to others.
+// A single event is decided on at once, and so are some hundreds one after the
+// other. Where they keep coming, as at a start, decisions have used up their
+// credit, and from then on events are decided on together.
 const (
-	burst    = 5 // times the cost of a decision
-	restMost = 20 * time.Millisecond
+	burst      = 5                     // a decision costs so many times its own time
+	creditMost = 20 * time.Millisecond // of time for decisions
+	restLeast  = 20 * time.Millisecond
 )
+
+// spent notes that a decision that began at start is over.
+func (d *Director) spent(start time.Time) {
+	d.credit = min(creditMost, d.credit+start.Sub(d.creditAt)/burst) - time.Since(start)
+	d.creditAt, d.rest = start, time.Time{}
+	if d.credit < 0 {
+		d.rest = start.Add(max(restLeast, -burst*d.credit))
+	}
+}
 
 // decide plans from the present state and hands the result on.
 func (d *Director) decide() {
-	late := d.delayed
-	d.dirty, d.delayed = false, false
+	d.dirty = false
 	if d.stopping {
 		d.desired.Next = time.Time{}
 		return
@@ -98,7 +104,10 @@ func (d *Director) decide() {
 		done := d.desired.Replan(s, d.touched.list)
 		if w != nil {
 			// Before anything else: a failed server is out when this is written.
-			d.goalSeq = w.change(d.desired.changes(d.top, done), d.desired.ManageDaemons, d.desired.Daemons)
+			if seq := w.change(d.desired.changes(d.top, done), d.desired.ManageDaemons, d.desired.Daemons); seq != d.goalSeq {
+				d.goalSeq = seq
+				runtime.Gosched() // the writer's turn, also where there is one processor
+			}
 		}
 		for _, r := range done {
 			d.note(r.service, now)
@@ -108,11 +117,7 @@ func (d *Director) decide() {
 	d.touched.none(len(d.top.Services))
 	d.noteTracks(tracks)
 	d.posture()
-	wait := burst * time.Since(now)
-	if late {
-		wait = max(wait, min(2*d.wait, restMost))
-	}
-	d.wait, d.rest = wait, now.Add(wait)
+	d.spent(now)
 }
 
 // decideAll decides on every service anew.

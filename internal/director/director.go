@@ -98,8 +98,8 @@ type Director struct {
 	dirty     bool          // something happened that the decision depends on
 	touched   touched       // the services that it concerns, and such as differ in the kernel
 	rest      time.Time     // no decision before, but for a role
-	wait      time.Duration // as left after the latest decision
-	delayed   bool          // the next decision has had to wait
+	credit    time.Duration // of time for decisions, as of creditAt
+	creditAt  time.Time
 	stopping  bool          // the table is being removed: no more decisions
 	stopped   chan struct{} // closed by the loop when nothing is left to do; nil while we do not stop
 	records   map[ServerID]*record
@@ -134,7 +134,7 @@ type record struct {
 // New makes a director; it starts nothing.
 func New(o Options) *Director {
 	d := &Director{
-		o: o, box: newMailbox(), started: time.Now(),
+		o: o, box: newMailbox(), started: time.Now(), creditAt: time.Now(),
 		verdicts: map[health.Key]Verdict{}, roles: map[string]Role{}, records: map[ServerID]*record{},
 		services: map[string]*serviceRecord{}, quorum: map[string]Quorum{}, returned: map[ServerID]time.Time{},
 		adopting: true,
@@ -180,16 +180,26 @@ func (d *Director) Start(ctx context.Context, c *conf.Config) error {
 	d.gone = removedBefore(top, d.kernel.table.Table)
 	d.resumed = rampsUnderWay(top, d.kernel.table.Table, d.admin, time.Now())
 	d.decideAll()
+	if w := d.worker.Load(); w != nil {
+		d.startWorker(ctx, w)
+		// Clients wait for the table, and for nothing of what follows.
+		select {
+		case <-w.began:
+		case <-time.After(firstPass):
+		case <-ctx.Done():
+		}
+	}
+	d.settle()
 	d.snap.Store(d.build(nil, nil))
 	return nil
 }
 
+// firstPass bounds how long the rest of the start waits for the kernel.
+const firstPass = 2 * time.Second
+
 // Run is the loop; it ends with ctx.
 func (d *Director) Run(ctx context.Context) error {
 	defer d.wg.Wait()
-	if w := d.worker.Load(); w != nil {
-		d.startWorker(ctx, w)
-	}
 	beat := time.NewTicker(link.HeartbeatEvery)
 	defer beat.Stop()
 	timer := time.NewTimer(time.Hour)

@@ -37,6 +37,7 @@ type kernelWorker struct {
 	interval time.Duration
 	paused   bool // look, but change nothing
 	wake     chan struct{}
+	began    chan struct{} // closed after the first pass
 	stats    chan statsRequest
 }
 
@@ -63,7 +64,7 @@ type statsAnswer struct {
 func newKernelWorker(k ipvsctl.Kernel, log *slog.Logger, report func(kernelResult)) *kernelWorker {
 	return &kernelWorker{
 		kernel: k, rec: ipvsctl.NewReconciler(k, log), log: log, report: report,
-		interval: 10 * time.Second, wake: make(chan struct{}, 1), stats: make(chan statsRequest),
+		interval: 10 * time.Second, wake: make(chan struct{}, 1), began: make(chan struct{}), stats: make(chan statsRequest),
 	}
 }
 
@@ -212,6 +213,9 @@ func (w *kernelWorker) run(ctx context.Context) {
 					nextFull = res.at.Add(interval)
 				}
 				// A failed pass is repeated by the full one, not at once.
+				if done == 0 {
+					close(w.began)
+				}
 				done = seq
 				w.report(res)
 			}

@@ -79,32 +79,6 @@ func up(s *ServiceDecision) int {
 	return n
 }
 
-// prune forgets servers that the configuration no longer names.
-func (d *Director) prune() {
-	named := make(map[ServerID]bool, len(d.records))
-	for i := range d.top.Services {
-		svc := &d.top.Services[i]
-		for j := range svc.Servers {
-			named[ServerID{svc.Conf.Name, svc.Servers[j].Conf.Name}] = true
-		}
-	}
-	for id := range d.records {
-		if !named[id] {
-			delete(d.records, id)
-		}
-	}
-	services := make(map[string]bool, len(d.top.Services))
-	for i := range d.top.Services {
-		services[d.top.Services[i].Conf.Name] = true
-	}
-	for name := range d.quorum {
-		if !services[name] {
-			delete(d.quorum, name)
-			delete(d.services, name)
-		}
-	}
-}
-
 // statusLine is one line for people: roles, services, trouble.
 func (d *Director) statusLine() string {
 	if d.top == nil {

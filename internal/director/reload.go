@@ -3,11 +3,11 @@ package director
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"lvs-ha/conf"
 	"lvs-ha/health"
-	"lvs-ha/ipvsctl"
 	"lvs-ha/vrrp"
 	"lvs-ha/vrrp/link"
 )
@@ -31,6 +31,9 @@ func (d *Director) Reload(ctx context.Context) error {
 		acc.Commit()
 		d.accept(c, top)
 		d.decideAll()
+		// The writes go first, also where there is one processor.
+		runtime.Gosched()
+		d.settle()
 	})
 }
 
@@ -89,12 +92,7 @@ func (d *Director) accept(c *conf.Config, top *Topology) {
 	d.config = ConfigStatus{Path: c.Path, Hash: c.Hash, LoadedAt: d.accepted, LastOK: true}
 	d.claim()
 	d.inherit(old)
-	for k := range d.verdicts {
-		if !top.Probes(k) {
-			delete(d.verdicts, k)
-		}
-	}
-	d.o.Checks.Apply(top.Specs)
+	d.prune(old)
 	instances := make(map[string]bool, len(c.VRRP))
 	for i := range c.VRRP {
 		instances[c.VRRP[i].Name] = true
@@ -109,15 +107,21 @@ func (d *Director) accept(c *conf.Config, top *Topology) {
 			d.roles[c.VRRP[i].Name] = Role{State: vrrp.Init, Was: vrrp.Init, Since: time.Now()}
 		}
 	}
-	d.prune()
 	if w := d.worker.Load(); w != nil {
 		w.setInterval(c.IPVS.ReconcileInterval)
 	}
+}
+
+// settle does what a new configuration brings beside the kernel's table, which
+// does not wait for it.
+func (d *Director) settle() {
+	c := d.top.Config
+	d.o.Checks.Apply(d.top.Specs)
 	if d.o.Accepted != nil {
 		d.o.Accepted(c)
 	}
 	d.o.Log.Info("configuration accepted", "event", "config_accepted", "file", c.Path, "node", c.Node,
-		"vrrp_instances", len(c.VRRP), "services", len(c.Services), "checks", len(top.Specs))
+		"vrrp_instances", len(c.VRRP), "services", len(c.Services), "checks", len(d.top.Specs))
 }
 
 // inherit gives a check that is new to a known server the verdict that the
@@ -126,32 +130,57 @@ func (d *Director) inherit(old *Topology) {
 	if old == nil {
 		return
 	}
-	state := State{Verdicts: d.verdicts}
-	type place struct {
-		id  ServerID
-		key ipvsctl.ServerKey // a name that moved to another machine inherits nothing
+	type heir struct {
+		key health.Key
+		v   Verdict
 	}
-	had := map[place]Verdict{}
-	for i := range old.Services {
-		for j := range old.Services[i].Servers {
-			srv := &old.Services[i].Servers[j]
-			if v, _ := combine(&state, srv); v.State != health.Unknown && len(srv.Keys) > 0 {
-				had[place{ServerID{old.Services[i].Conf.Name, srv.Conf.Name}, srv.Conf.Kernel.Key}] = v
+	var heirs []heir
+	state := State{Verdicts: d.verdicts}
+	for i := range d.top.Services {
+		ts := &d.top.Services[i]
+		for j := range ts.Servers {
+			for _, k := range ts.Servers[j].Keys {
+				if _, judged := d.verdicts[k]; judged || !d.top.Probes(k) {
+					continue
+				}
+				was := old.server(ts.Conf.Name, ts.Servers[j].Conf.Name, j)
+				// A name that moved to another machine inherits nothing.
+				if was == nil || was.Conf.Kernel.Key != ts.Servers[j].Conf.Kernel.Key || len(was.Keys) == 0 {
+					continue
+				}
+				if v, _ := combine(&state, was); v.State != health.Unknown {
+					heirs = append(heirs, heir{k, v})
+				}
 			}
 		}
 	}
-	for i := range d.top.Services {
-		for j := range d.top.Services[i].Servers {
-			srv := &d.top.Services[i].Servers[j]
-			v, ok := had[place{ServerID{d.top.Services[i].Conf.Name, srv.Conf.Name}, srv.Conf.Kernel.Key}]
-			if !ok {
-				continue
+	for _, h := range heirs {
+		if _, judged := d.verdicts[h.key]; !judged {
+			d.verdicts[h.key] = h.v
+		}
+	}
+}
+
+// prune forgets what the configuration no longer names.
+func (d *Director) prune(old *Topology) {
+	if old == nil {
+		return
+	}
+	for k := range d.verdicts {
+		if !d.top.Probes(k) {
+			delete(d.verdicts, k)
+		}
+	}
+	for i := range old.Services {
+		svc := &old.Services[i]
+		for j := range svc.Servers {
+			if name := svc.Servers[j].Conf.Name; d.top.server(svc.Conf.Name, name, j) == nil {
+				delete(d.records, ServerID{svc.Conf.Name, name})
 			}
-			for _, k := range srv.Keys {
-				if _, judged := d.verdicts[k]; !judged && d.top.Probes(k) {
-					d.verdicts[k] = v
-				}
-			}
+		}
+		if _, named := d.top.named[svc.Conf.Name]; !named {
+			delete(d.quorum, svc.Conf.Name)
+			delete(d.services, svc.Conf.Name)
 		}
 	}
 }

@@ -88,8 +88,8 @@ func (s *State) event(t *rapid.T, d *Desired) (dirty []int) {
 		}
 	case 5: // somebody, or our own writes
 		k := ts.Conf.Service.Key
-		e, ok := s.Kernel[k]
-		if ok = rapid.IntRange(0, 4).Draw(t, "there") > 0; !ok {
+		e := s.Kernel[k]
+		if rapid.IntRange(0, 4).Draw(t, "there") == 0 {
 			delete(s.Kernel, k)
 			return []int{one}
 		}

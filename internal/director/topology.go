@@ -81,6 +81,26 @@ func NewTopology(c *conf.Config) *Topology {
 	return t
 }
 
+// server finds a server by name, nil if there is none. It looks from a place
+// outwards: most stand where they stood in another configuration, or nearby.
+func (t *Topology) server(service, name string, at int) *TopologyServer {
+	i, ok := t.named[service]
+	if !ok {
+		return nil
+	}
+	servers := t.Services[i].Servers
+	at = min(at, len(servers))
+	for off := range len(servers) + 1 {
+		if j := at - off; j >= 0 && j < len(servers) && servers[j].Conf.Name == name {
+			return &servers[j]
+		}
+		if j := at + off; j < len(servers) && servers[j].Conf.Name == name {
+			return &servers[j]
+		}
+	}
+	return nil
+}
+
 // probe has a check run and tells its position.
 func (t *Topology) probe(k health.Key, s *health.Spec) int {
 	n, there := t.probed[k]
