@@ -55,6 +55,9 @@
 //     preempt; a master whose director went away offers mastership: priority 0
 //     while it holds the addresses, and on as master at priority 1 if nobody
 //     takes them.
+//   - In a sync group (see JoinGroup) a tie is decided on the segment of the
+//     first member; on the others the loser waits for that, for the slowest
+//     interval and 100 ms, before it yields.
 //   - A master whose own interface goes down sends no priority 0: nobody would
 //     hear it.
 //   - Accept_Mode is always true: a load balancer accepts packets for its

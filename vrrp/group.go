@@ -1,5 +1,7 @@
 package vrrp
 
+import "time"
+
 // A sync group is a set of instances that are master together or not at all,
 // because one without the others is of no use: the inner and the outer address
 // of a director that routes, or IPv4 and IPv6 of one service.
@@ -10,7 +12,13 @@ package vrrp
 //     group there is whole, and taking a part of it would split it.
 //   - Members whose group is master already join it when they want to.
 //   - When one stops being master, the others hand over: priority 0, and the
-//     addresses stay until the next master is there.
+//     addresses stay until the next master is there. How long they wait for one
+//     follows from the slowest of the group.
+//   - Of two masters of equal priority the higher address wins, and it may be
+//     the one node's here and the other's there (IPv4 and IPv6 of two nodes are
+//     often so): both would yield, and nobody be left. So the first member
+//     decides, by VRID and family, which all nodes have in common; the others
+//     wait for its decision before they yield, and not longer than it can take.
 
 // GroupOrder is what a member has to do now.
 type GroupOrder uint8
@@ -65,6 +73,45 @@ func DecideGroup(members []Member) {
 			m.Order = GroupLead
 		}
 	}
+}
+
+// JoinGroup prepares the configurations of the members of one group; of one
+// that is alone it makes an ordinary instance.
+func JoinGroup(members []*Config) {
+	var first *Config
+	var interval, skew time.Duration
+	for _, c := range members {
+		if first == nil || c.VRID < first.VRID || c.VRID == first.VRID && c.Family < first.Family {
+			first = c
+		}
+		interval = max(interval, c.Interval)
+		if c.Version == V2 {
+			skew = max(skew, time.Second)
+		} else {
+			skew = max(skew, c.Interval)
+		}
+	}
+	for _, c := range members {
+		c.Grouped, c.GroupTie, c.GroupInterval, c.GroupSkew = false, false, 0, 0
+		if len(members) > 1 {
+			c.Grouped, c.GroupTie, c.GroupInterval, c.GroupSkew = true, c != first, interval, skew
+		}
+	}
+}
+
+// tieWaits tells whether a master that has lost a tie on its own segment leaves
+// it to the first member of its group. The masters there hear each other within
+// an interval, if at all.
+func (m *Machine) tieWaits(now Time) bool {
+	if !m.cfg.GroupTie {
+		return false
+	}
+	if m.tieAt == 0 || now.Sub(m.tieHeard) > 3*m.cfg.GroupInterval {
+		m.tieAt = now
+	}
+	m.tieHeard = now
+	m.claimAt = 0 // it may have the right to claim our addresses
+	return now.Sub(m.tieAt) <= m.cfg.GroupInterval+tieSlack
 }
 
 // Wants tells that a member of a sync group would be master now if it were alone.

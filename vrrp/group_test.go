@@ -14,8 +14,10 @@ type twins struct {
 	nodes [2][2]*Machine // by node and segment
 	left  [2][2]bool
 	cut   [2]bool // segments
-	adv   []sentAdv
-	log   []string
+	// crossed: node 1 has the higher address on segment b.
+	crossed bool
+	adv     []sentAdv
+	log     []string
 }
 
 type sentAdv struct {
@@ -38,13 +40,18 @@ func newTwins(t *testing.T) *twins {
 	for n := range 2 {
 		for s := range 2 {
 			w.step(n, s, Event{Kind: EventPosture, Ready: true})
-			w.step(n, s, Event{Kind: EventInterface, Up: true, Source: w.source(n)})
+			w.step(n, s, Event{Kind: EventInterface, Up: true, Source: w.source(n, s)})
 		}
 	}
 	return w
 }
 
-func (w *twins) source(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + n)}) }
+func (w *twins) source(n, s int) netip.Addr {
+	if w.crossed && s == 1 {
+		n = 1 - n
+	}
+	return netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + n)})
+}
 
 // step feeds one machine; addresses are held at once, and the groups decide.
 func (w *twins) step(n, s int, e Event) {
@@ -87,7 +94,7 @@ func (w *twins) settle() {
 			if w.cut[a.seg] || !w.nodes[a.node][a.seg].up || !w.nodes[1-a.node][a.seg].up {
 				continue
 			}
-			w.step(1-a.node, a.seg, Event{Kind: EventAdvertisement, Source: w.source(a.node),
+			w.step(1-a.node, a.seg, Event{Kind: EventAdvertisement, Source: w.source(a.node, a.seg),
 				Advertisement: &Advertisement{Version: V3, VRID: uint8(a.seg + 1), Priority: a.priority, Interval: a.interval}})
 		}
 	}
@@ -149,7 +156,7 @@ func TestGroupMovesAsOne(t *testing.T) {
 	w.run(5 * time.Second)
 	w.expect("1a lost its link", Init, Fault, Master, Master)
 
-	w.step(0, 0, Event{Kind: EventInterface, Up: true, Source: w.source(0)})
+	w.step(0, 0, Event{Kind: EventInterface, Up: true, Source: w.source(0, 0)})
 	w.run(10 * time.Second)
 	w.expect("1a is back", Master, Master, Backup, Backup)
 
@@ -217,6 +224,80 @@ func TestOwnerOfAGroupThatIsNoneAnyMore(t *testing.T) {
 	w.expect("2 owned both for a moment", Master, Master, Backup, Backup)
 	if len(w.log) != 6 { // four to Backup, two to Master
 		t.Errorf("something moved: %q", w.log)
+	}
+}
+
+// Each node has the higher address on one segment: as IPv4 and IPv6 addresses
+// often are. The first member decides; both yielding would leave nobody.
+func TestTieInAGroup(t *testing.T) {
+	w := newTwins(t)
+	w.crossed = true
+	for n := range 2 {
+		members := []*Config{{}, {}}
+		for s := range 2 {
+			*members[s] = testConfig()
+			members[s].VRID = uint8(s + 1)
+		}
+		JoinGroup(members)
+		for s, c := range members {
+			w.step(n, s, Event{Kind: EventReconfigure, Config: c})
+			w.step(n, s, Event{Kind: EventInterface, Up: true, Source: w.source(n, s)})
+		}
+	}
+	w.cut = [2]bool{true, true}
+	w.run(10 * time.Second)
+	w.expect("split", Master, Master, Master, Master)
+	w.cut = [2]bool{}
+	w.run(2 * time.Second)
+	w.expect("healed: 2a has the higher address", Backup, Backup, Master, Master)
+
+	w.cut = [2]bool{true, true}
+	w.run(10 * time.Second)
+	w.expect("split again", Master, Master, Master, Master)
+	w.cut = [2]bool{true, false}
+	w.run(time.Second)
+	w.expect("b is healed, but a decides", Master, Master, Master, Master)
+	w.run(2 * time.Second)
+	w.expect("a says nothing: 1b has the higher address", Master, Master, Backup, Backup)
+}
+
+func TestJoinGroup(t *testing.T) {
+	v6 := Config{VRID: 5, Version: V3, Family: IPv6, Interval: time.Second}
+	v4 := Config{VRID: 5, Version: V3, Family: IPv4, Interval: 100 * time.Millisecond}
+	v2 := Config{VRID: 6, Version: V2, Family: IPv4, Interval: 2 * time.Second}
+	JoinGroup([]*Config{&v6, &v4})
+	if !v6.Grouped || !v4.Grouped || !v6.GroupTie || v4.GroupTie {
+		t.Errorf("%+v %+v", v6, v4)
+	}
+	if v4.GroupInterval != time.Second || v4.GroupSkew != time.Second {
+		t.Errorf("%+v", v4)
+	}
+	JoinGroup([]*Config{&v2, &v4})
+	if v4.GroupInterval != 2*time.Second || v4.GroupSkew != time.Second || !v2.GroupTie {
+		t.Errorf("%+v %+v", v2, v4)
+	}
+	JoinGroup([]*Config{&v4})
+	if v4.Grouped || v4.GroupTie || v4.GroupInterval != 0 || v4.GroupSkew != 0 {
+		t.Errorf("alone: %+v", v4)
+	}
+	JoinGroup(nil)
+}
+
+// What is handed over waits for the slowest of the group, with which the next
+// master takes over.
+func TestGroupHandsOverWithTheSlowest(t *testing.T) {
+	c, slow := testConfig(), testConfig()
+	c.Interval, slow.VRID = 10*time.Millisecond, c.VRID+1
+	JoinGroup([]*Config{&c, &slow})
+	r := newRig(t, c)
+	r.up("init -> backup (start)")
+	r.now, _ = r.m.Deadline()
+	r.step(Event{Kind: EventTimer})
+	r.expect("send 100; hold; backup -> master (master-lost)", Event{Kind: EventGroup, Group: GroupLead})
+	r.step(held)
+	r.expect("send 0; master -> releasing (group, planned)", Event{Kind: EventGroup, Group: GroupYield})
+	if d, _ := r.m.Deadline(); d.Sub(r.now) != 1300*time.Millisecond {
+		t.Errorf("holds the addresses for %v", d.Sub(r.now))
 	}
 }
 

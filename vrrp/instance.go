@@ -70,8 +70,12 @@ type Config struct {
 	Checksum  Checksum
 	Mode      Mode
 	// Grouped: a member of a sync group, which takes over only with the others.
-	// The group's decisions come with EventGroup.
+	// The group's decisions come with EventGroup. JoinGroup sets it, and the rest:
 	Grouped bool
+	// GroupTie: equal priorities are decided by the group's first member, if it can.
+	GroupTie bool
+	// GroupInterval and GroupSkew are the slowest of the group.
+	GroupInterval, GroupSkew time.Duration
 	// Peers are the unicast destinations and the only sources accepted in that mode.
 	Peers []netip.Addr
 }

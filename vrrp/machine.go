@@ -11,6 +11,7 @@ const (
 	releaseAfterClaim  = 20 * time.Millisecond  // it has them, and has said so
 	releaseSlack       = 300 * time.Millisecond // above the longest skew
 	releaseMost        = 5 * time.Second
+	tieSlack           = 100 * time.Millisecond
 	offerSlack         = 100 * time.Millisecond
 	offerBackOff       = 10 * time.Second // doubles up to offerMost
 	offerMost          = 5 * time.Minute
@@ -73,6 +74,8 @@ type Machine struct {
 	offerUntil   Time // priority 0 was sent and somebody may take it
 	offerAgainAt Time
 	offers       int
+	tieAt        Time // a tie was lost that the group's first member is to decide
+	tieHeard     Time // last time
 
 	// Releasing.
 	releaseAt    Time
@@ -242,12 +245,13 @@ func (m *Machine) effective() uint8 {
 // owner: we own the addresses and are fit to.
 func (m *Machine) owner() bool { return m.priority == OwnerPriority }
 
-// longestSkew is an upper bound of everybody's skew under us.
+// longestSkew is an upper bound of everybody's skew under us; of a group's it
+// takes over as one.
 func (m *Machine) longestSkew() time.Duration {
 	if m.cfg.Version == V2 {
-		return time.Second
+		return max(time.Second, m.cfg.GroupSkew)
 	}
-	return m.cfg.Interval
+	return max(m.cfg.Interval, m.cfg.GroupSkew)
 }
 
 // waiting tells what keeps the instance from taking part; CauseNone if nothing does.

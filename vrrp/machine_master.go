@@ -18,6 +18,7 @@ func (m *Machine) leaveMaster() {
 	m.advertAt, m.answeredAt, m.expiryAt = 0, 0, 0
 	m.reannounceAt, m.reannounced = 0, 0
 	m.claimAt, m.claimedAt = 0, 0
+	m.tieAt, m.tieHeard = 0, 0
 	m.offerUntil, m.offerAgainAt, m.offers = 0, 0, 0
 	m.releaseAt, m.succeeded = 0, false
 	m.held, m.announce, m.dropAt = false, false, 0
@@ -40,6 +41,7 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		m.answer(now)
 	case p == m.priority && order == 0:
 		m.count(CountOwnAddress)
+	case p == m.priority && order > 0 && m.tieWaits(now):
 	case p > m.priority || p == m.priority && order > 0:
 		r := CauseHigherPriority
 		if p == m.priority {

@@ -127,15 +127,21 @@ func (s *Speaker) Configure(ctx context.Context, c link.Configure) error {
 	}
 	s.setRealtime(c.Realtime)
 
-	groups := map[string]int{}
+	c.Instances = slices.Clone(c.Instances)
+	groups := map[string][]*vrrp.Config{}
 	for i := range c.Instances {
-		groups[c.Instances[i].Group]++
+		in := &c.Instances[i]
+		if vrrp.JoinGroup([]*vrrp.Config{&in.Config}); in.Group != "" {
+			groups[in.Group] = append(groups[in.Group], &in.Config)
+		}
+	}
+	for _, members := range groups {
+		vrrp.JoinGroup(members)
 	}
 	plan := change{grace: c.DirectorGrace}
 	wanted := map[string]bool{}
 	for i := range c.Instances {
 		spec := c.Instances[i]
-		spec.Config.Grouped = spec.Group != "" && groups[spec.Group] > 1
 		wanted[spec.Name] = true
 		m := s.members[spec.Name]
 		switch {

@@ -61,7 +61,7 @@ func (c check) actions(actions []vrrp.Action) {
 		s.violate(n, "is %v, but told of %v", after, at)
 	}
 	if c.before == vrrp.Master && !c.offering && c.event.Kind == vrrp.EventAdvertisement && c.event.Advertisement.Priority > 0 {
-		if yields := c.better(); yields != (after == vrrp.Backup) {
+		if yields := c.better(); yields != (after == vrrp.Backup) && !c.waits() {
 			s.violate(n, "heard %v as master with %d, yields %t", c.event, c.priority, !yields)
 		}
 	}
@@ -76,6 +76,12 @@ func (c check) better() bool {
 	p := c.event.Advertisement.Priority
 	a, b := c.event.Source.As16(), c.n.Source.As16()
 	return p > c.priority || p == c.priority && bytes.Compare(a[:], b[:]) > 0
+}
+
+// waits tells that the tie is for another member of the group to decide first;
+// see watchMasters for how long.
+func (c check) waits() bool {
+	return c.n.Config.GroupTie && c.event.Advertisement.Priority == c.priority
 }
 
 // wantPriority is the effective priority by its definition.
@@ -166,7 +172,11 @@ func (s *Segment) watchMasters() {
 			if *since == 0 || *since < s.disturbed {
 				*since = s.now
 			}
-			if bound := max(a.Config.Interval, b.Config.Interval) + 5*time.Millisecond; s.now > since.Add(bound) {
+			bound := max(a.Config.Interval, b.Config.Interval) + 5*time.Millisecond
+			if a.Config.GroupTie && a.m.Priority() == b.m.Priority() {
+				bound += max(a.Config.GroupInterval, b.Config.GroupInterval) + tieSlack
+			}
+			if s.now > since.Add(bound) {
 				s.violate(a, "two masters for %v, with %s", bound, b.Name)
 			}
 		}
@@ -227,9 +237,6 @@ func (s *Segment) willFollow(b, n *Node) time.Duration {
 	if !n.Config.Grouped {
 		return follows(b, n)
 	}
-	if s.crossed(n.host) {
-		return -1
-	}
 	slowest := time.Duration(0)
 	for i, x := range b.host.group {
 		if n.host.group[i].state() == vrrp.Backup {
@@ -242,25 +249,6 @@ func (s *Segment) willFollow(b, n *Node) time.Duration {
 		slowest = max(slowest, d)
 	}
 	return slowest
-}
-
-// crossed: two others of equal priority, of which each has the higher address
-// on a lane. When both take over at the same moment both have to yield, and try
-// again.
-func (s *Segment) crossed(h *host) bool {
-	for _, n := range h.group[0].peers {
-		for _, p := range n.peers {
-			if p.host == h || n.m == nil || p.m == nil || n.m.Priority() != p.m.Priority() {
-				continue
-			}
-			for i := range n.host.group {
-				if n.Source.Less(p.Source) != n.host.group[i].Source.Less(p.host.group[i].Source) {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 func follows(b, n *Node) time.Duration {

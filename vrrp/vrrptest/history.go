@@ -122,7 +122,7 @@ func (h *History) config() {
 	preempt := r.N(4) // 0 nobody, 1 some, else all
 	delays := r.Chance(20)
 	owner := r.Chance(8)
-	crossed := r.Chance(0) // the order of the addresses differs between the lanes
+	crossed := r.Chance(30) // the order of the addresses differs between the lanes
 	h.nodes = h.nodes[:0]
 	for i := range hosts {
 		var first vrrp.Config // the members of a group differ in nothing that decides who is master
@@ -144,7 +144,8 @@ func (h *History) config() {
 			switch {
 			case lane >= grouped:
 			case lane == 0:
-				c.Grouped, first = true, c
+				c.Grouped = true
+				first = c
 			default:
 				c.Grouped = true
 				c.Priority, c.Preempt, c.PreemptDelay, c.StartDelay = first.Priority, first.Preempt, first.PreemptDelay, first.StartDelay

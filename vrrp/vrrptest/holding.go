@@ -14,6 +14,8 @@ const (
 
 	releaseSlack = 300 * time.Millisecond // above the longest skew
 	releaseMost  = 5 * time.Second
+
+	tieSlack = 100 * time.Millisecond // above the slowest interval of a group
 )
 
 // holding looks at what a node wants of its addresses after a step.

@@ -58,6 +58,15 @@ func (h *host) start(resume bool) {
 	}
 }
 
+// join prepares the configurations of the group.
+func (h *host) join() {
+	var list [MaxLanes]*vrrp.Config
+	for i, n := range h.group {
+		list[i] = &n.Config
+	}
+	vrrp.JoinGroup(list[:len(h.group)])
+}
+
 func (h *host) stop() {
 	for _, n := range h.nodes {
 		if n.m != nil {

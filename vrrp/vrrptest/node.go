@@ -118,14 +118,18 @@ func (n *Node) posture() {
 	n.step(vrrp.Event{Kind: vrrp.EventPosture, Ready: n.ready, Delta: n.worn, Fault: n.fault})
 }
 
-// reload with another priority and interval, as far as o has them.
-func (n *Node) reload(o *Op) {
+// change priority and interval of the configuration, as far as o has them.
+func (n *Node) change(o *Op) {
 	if o.N != 0 {
 		n.Config.Priority = uint8(o.N)
 	}
 	if o.For != 0 {
 		n.Config.Interval, n.seg.reloaded = o.For, true
 	}
+}
+
+// reload the configuration.
+func (n *Node) reload() {
 	if n.m != nil {
 		c := n.Config
 		n.oracle.reload(n)

@@ -16,7 +16,9 @@ import (
 //
 //	version 2 | family 6 | interval 100ms        for the nodes that follow
 //	group 2                                       likewise: each is a host with two
-//	                                              instances, a1 and a2, in a sync group
+//	                                              instances, a1 and a2, in a sync group;
+//	group 2 crossed                               the higher address on the one has the
+//	                                              lower one on the other
 //	node a priority 150 preempt no delay 5s start 1s interval 1s ready 2s
 //	at 3s crash a                                 what an Op says, see OpKind
 //	sends                                         show regular advertisements too
@@ -51,13 +53,14 @@ func RunScript(script string, w io.Writer) (string, error) {
 }
 
 type parser struct {
-	base  vrrp.Config
-	nodes []NodeConfig
-	ops   []Op
-	lanes int // of a sync group, 0 for none
-	hosts int
-	run   time.Duration
-	sends bool
+	base    vrrp.Config
+	nodes   []NodeConfig
+	ops     []Op
+	lanes   int // of a sync group, 0 for none
+	hosts   int
+	crossed bool
+	run     time.Duration
+	sends   bool
 }
 
 func (p *parser) line(words []string) error {
@@ -80,6 +83,7 @@ func (p *parser) line(words []string) error {
 	case "interval":
 		p.base.Interval, err = time.ParseDuration(arg(1))
 	case "group":
+		p.crossed = arg(2) == "crossed"
 		p.lanes, err = strconv.Atoi(arg(1))
 		if err == nil && (p.lanes < 2 || p.lanes > MaxLanes) {
 			err = fmt.Errorf("a group has two to %d instances", MaxLanes)
@@ -141,6 +145,9 @@ func (p *parser) node(name string, options []string) error {
 	n.Config.Grouped = true
 	for n.Lane = range p.lanes {
 		n.Name = fmt.Sprint(name, n.Lane+1)
+		if p.crossed && n.Lane > 0 {
+			n.Source = sources[p.base.Family][MaxNodes-1-n.Host]
+		}
 		p.nodes = append(p.nodes, n)
 	}
 	return nil

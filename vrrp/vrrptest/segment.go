@@ -127,6 +127,9 @@ func (s *Segment) assemble() {
 			}
 		}
 	}
+	for i := range s.hosts {
+		s.hosts[i].join()
+	}
 }
 
 // Log writes a transcript to w from now on; with sends also each regular advertisement.
@@ -409,12 +412,17 @@ func (s *Segment) do(o *Op) {
 		s.flood(n, o.For)
 	case OpConfig:
 		if !n.Config.Grouped {
-			n.reload(o)
+			n.change(o)
+			n.reload()
 			break
 		}
 		// The instances of a group have one priority on each node.
 		for _, n := range n.host.group {
-			n.reload(o)
+			n.change(o)
+		}
+		n.host.join()
+		for _, n := range n.host.group {
+			n.reload()
 		}
 	}
 }
