@@ -110,6 +110,9 @@ func hold(what Held) (end func() error, err error) {
 	}
 	if err := c.Flush(); err != nil {
 		q.close()
+		if errors.Is(err, unix.ENOENT) {
+			err = fmt.Errorf("%w; is there the module nft_queue?", err)
+		}
 		return nil, errors.Join(fmt.Errorf("cannot write nftables table inet %s: %w", HoldTableName, err), c.CloseLasting())
 	}
 	return func() error {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -63,6 +64,11 @@ func TestHoldOnKernel(t *testing.T) {
 		}
 		defer ln.Close()
 		at[i] = ln.Addr().(*net.TCPAddr).AddrPort()
+	}
+	if end, err := hold(Held{Mark: 7}); errors.Is(err, unix.ENOENT) {
+		missing(t, "ipvs", err.Error()) // a kernel for IPVS has it, too
+	} else if err != nil || end() != nil {
+		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	h := NewHolder(slog.New(slog.NewTextHandler(&log, nil)))
