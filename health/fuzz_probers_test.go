@@ -17,14 +17,20 @@ func FuzzDNS(f *testing.F) {
 	m.Response = true
 	m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Class: dnsmessage.ClassINET}, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 1}}}}
 	good, _ := m.Pack()
-	if f1, ours := q.judge(0, good); f1 != nil || !ours {
+	if f1, ours, _ := q.judge(0, good); f1 != nil || !ours {
 		f.Fatal(f1, ours)
 	}
 	f.Add(good)
 	f.Add(q.packet)
 	f.Add([]byte{0, 0, 0x80})
+	m.Truncated, m.Answers = true, nil
+	short, _ := m.Pack()
+	f.Add(short)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		fail, ours := q.judge(0, b)
+		fail, ours, cut := q.judge(0, b)
+		if cut && (fail == nil || !ours || b[2]&2 == 0) {
+			t.Error("more to come, but not by what the server said")
+		}
 		if fail == nil && ours && !bytes.Contains(b, []byte{192, 0, 2, 1}) {
 			t.Errorf("passed without the data: %x", b)
 		}

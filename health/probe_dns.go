@@ -1,9 +1,11 @@
 package health
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -57,33 +59,39 @@ func newDNSQuery(o DNSOptions) (*dnsQuery, error) {
 	return q, nil
 }
 
-// judge holds a datagram against what is expected. One that answers another
+// judge holds a message against what is expected. One that answers another
 // query than id is not for us: the answer to an earlier probe, or somebody
-// else's guess.
-func (q *dnsQuery) judge(id uint16, b []byte) (f *Failure, ours bool) {
+// else's guess. A failure may be cut: what is missing did not fit into the
+// datagram, and the server says that there is more over TCP.
+func (q *dnsQuery) judge(id uint16, b []byte) (f *Failure, ours, cut bool) {
 	var p dnsmessage.Parser
 	h, err := p.Start(b)
-	if err != nil {
-		return &Failure{ReasonProtocol, "not DNS: " + printable(err.Error())}, true
+	if err == nil && h.ID != id {
+		return nil, false, false
 	}
-	if h.ID != id {
-		return nil, false
+	f, cut = q.judgeOurs(&p, h, err)
+	return f, true, cut && h.Truncated
+}
+
+func (q *dnsQuery) judgeOurs(p *dnsmessage.Parser, h dnsmessage.Header, err error) (f *Failure, cut bool) {
+	if err != nil {
+		return &Failure{ReasonProtocol, "not DNS: " + printable(err.Error())}, false
 	}
 	if !h.Response {
-		return &Failure{ReasonProtocol, "the query came back, not an answer"}, true
+		return &Failure{ReasonProtocol, "the query came back, not an answer"}, false
 	}
 	if h.RCode != q.rcode {
-		return &Failure{ReasonStatus, "response code " + rcodeText(h.RCode)}, true
+		return &Failure{ReasonStatus, "response code " + rcodeText(h.RCode)}, false
 	}
 	qs, err := p.AllQuestions()
 	switch {
 	case err != nil:
-		return &Failure{ReasonProtocol, "bad question section: " + printable(err.Error())}, true
+		return &Failure{ReasonProtocol, "bad question section: " + printable(err.Error())}, false
 	case len(qs) != 1 || qs[0].Type != q.question.Type || qs[0].Class != q.question.Class || !strings.EqualFold(qs[0].Name.String(), q.question.Name.String()):
-		return &Failure{ReasonProtocol, "an answer to another question"}, true
+		return &Failure{ReasonProtocol, "an answer to another question"}, false
 	}
 	if q.expect == "" {
-		return nil, true
+		return nil, false
 	}
 	answers := 0
 	for {
@@ -99,14 +107,10 @@ func (q *dnsQuery) judge(id uint16, b []byte) (f *Failure, ours bool) {
 		}
 		answers++
 		if got := recordText(r.Body); strings.EqualFold(strings.TrimSuffix(got, "."), strings.TrimSuffix(q.expect, ".")) {
-			return nil, true
+			return nil, false
 		}
 	}
-	why := fmt.Sprintf("%d answers, none is %.40q", answers, q.expect)
-	if h.Truncated {
-		why += " (truncated)"
-	}
-	return &Failure{ReasonBody, why}, true
+	return &Failure{ReasonBody, fmt.Sprintf("%d answers, none is %.40q", answers, q.expect)}, true
 }
 
 func rcodeText(r dnsmessage.RCode) string {
@@ -146,28 +150,80 @@ func newDNSProber(s Spec) Prober {
 	if err != nil {
 		return failing(&Failure{ReasonInternal, err.Error()})
 	}
-	d := newDialer(s, "udp")
+	d, stream := newDialer(s, "udp"), newDialer(s, "tcp")
 	return proberFunc(func(ctx context.Context) (Report, error) {
-		c, done, err := d.open(ctx)
-		if err != nil {
-			return Report{}, err
-		}
-		defer done()
 		id := uint16(rand.Uint32())
-		packet := append([]byte(nil), q.packet...)
-		binary.BigEndian.PutUint16(packet, id)
-		if _, err := c.Write(packet); err != nil {
-			return Report{}, err
+		f, cut, err := q.ask(ctx, &d, id)
+		if err != nil || !cut {
+			return Report{}, orFailure(f, err)
 		}
-		buf := make([]byte, 4096)
-		for {
-			n, err := c.Read(buf)
-			if err != nil {
-				return Report{}, err
-			}
-			if f, ours := q.judge(id, buf[:n]); ours {
-				return Report{}, orNil(f)
+		f, err = q.askStream(ctx, &stream, id)
+		if err != nil {
+			if f = failureOf(ctx, err); f.Reason != ReasonTimeout {
+				f = &Failure{f.Reason, "truncated over UDP, and over TCP: " + f.Detail}
 			}
 		}
+		return Report{}, orNil(f)
 	})
+}
+
+func orFailure(f *Failure, err error) error {
+	if err != nil {
+		return err
+	}
+	return orNil(f)
+}
+
+// message is the query with an ID, after room for its length.
+func (q *dnsQuery) message(id uint16) []byte {
+	m := append(binary.BigEndian.AppendUint16(nil, uint16(len(q.packet))), q.packet...)
+	binary.BigEndian.PutUint16(m[2:], id)
+	return m
+}
+
+func (q *dnsQuery) ask(ctx context.Context, d *dialer, id uint16) (f *Failure, cut bool, err error) {
+	c, done, err := d.open(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	if _, err := c.Write(q.message(id)[2:]); err != nil {
+		return nil, false, err
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return nil, false, err
+		}
+		if f, ours, cut := q.judge(id, buf[:n]); ours {
+			return f, cut, nil
+		}
+	}
+}
+
+// askStream asks over TCP (RFC 7766): each message follows its length.
+func (q *dnsQuery) askStream(ctx context.Context, d *dialer, id uint16) (*Failure, error) {
+	c, done, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if _, err := c.Write(q.message(id)); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReader(c)
+	for {
+		var n [2]byte
+		if _, err := io.ReadFull(r, n[:]); err != nil {
+			return nil, early(err, "before the answer was complete")
+		}
+		b := make([]byte, binary.BigEndian.Uint16(n[:]))
+		if _, err := io.ReadFull(r, b); err != nil {
+			return nil, early(err, "before the answer was complete")
+		}
+		if f, ours, _ := q.judge(id, b); ours {
+			return f, nil
+		}
+	}
 }

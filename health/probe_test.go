@@ -58,7 +58,11 @@ func probe(t *testing.T, s Spec) (*Failure, time.Duration) {
 
 // server listens on loopback and hands each connection to f, which need not close it.
 func server(t *testing.T, f func(c *net.TCPConn)) netip.AddrPort {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return serverAt(t, netip.MustParseAddrPort("127.0.0.1:0"), f)
+}
+
+func serverAt(t *testing.T, at netip.AddrPort, f func(c *net.TCPConn)) netip.AddrPort {
+	l, err := net.Listen("tcp", at.String())
 	if err != nil {
 		t.Fatal(err)
 	}
