@@ -227,6 +227,7 @@ func (s *Segment) promiseSuccessor(n *Node) {
 		}
 	}
 	if soonest >= 0 {
+		n.oracle.followed = s.now.Add(soonest)
 		s.promise(promise{kind: promiseSuccessor, node: n.id}, s.now.Add(soonest+2*delayMost+margin))
 	}
 }

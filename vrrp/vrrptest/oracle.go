@@ -26,6 +26,7 @@ type oracle struct {
 	suppressUntil vrrp.Time
 	releasedAt    vrrp.Time // Releasing since
 	succeeded     bool      // and the next master was heard
+	followed      vrrp.Time // somebody will be master then, or soon after; 0 if that is not known
 
 	yieldedAt vrrp.Time // as master to a better one, and has not let go yet
 	yieldedTo int       // that node, -1 if it is none of ours
@@ -155,7 +156,7 @@ func (o *oracle) wake(n *Node) {
 func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 	s := n.seg
 	if a.From == vrrp.Master && a.To == vrrp.Releasing {
-		o.releasedAt, o.succeeded = s.now, false
+		o.releasedAt, o.succeeded, o.followed = s.now, false, 0
 		o.interval = n.Config.Interval
 		if a.Reason == vrrp.CauseOffer {
 			o.interval = min(o.interval, e.Advertisement.Interval)
@@ -215,6 +216,9 @@ func (o *oracle) takesOver(n *Node, why vrrp.TransitionReason) {
 func (o *oracle) dropped(n *Node) {
 	s := n.seg
 	o.gap(n)
+	if o.releasedAt != 0 && !o.succeeded && s.now < o.followed && s.clean(o.releasedAt) && !n.broken {
+		s.violate(n, "let go of the addresses %v before anybody could take over", o.followed.Sub(s.now))
+	}
 	if o.releasedAt == 0 || !o.succeeded || !s.clean(o.releasedAt) || s.blocked != [MaxNodes][MaxNodes]bool{} {
 		o.releasedAt = 0
 		return
