@@ -101,6 +101,7 @@ type wanted struct {
 	order   uint64 // counts Hold and Drop
 	full    uint64 // counts requests for all rounds
 	quick   uint64 // counts requests for a single sweep
+	void    uint64 // requests up to full+quick of this are void; see Quiet
 	changed uint64 // counts changes of links and addresses
 }
 
@@ -157,6 +158,11 @@ func (h *Holder) Announce(full bool) {
 		}
 	})
 }
+
+// Quiet ends announcing, rounds that are under way included, while the
+// addresses stay: somebody else has them now, or is about to, and a late frame
+// of ours would mislead neighbours. The next Announce begins anew.
+func (h *Holder) Quiet() { h.change(func(w *wanted) { w.void = w.full + w.quick }) }
 
 // Reconfigure changes what is held; while holding, the difference is added,
 // announced and removed.

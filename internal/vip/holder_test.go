@@ -203,6 +203,36 @@ func two() Config {
 	return Config{Interface: "eth0", Lifetime: 9 * time.Second, Addresses: []Address{addr("10.0.0.1/32"), addr("10.0.0.2/32")}}
 }
 
+// A round that is under way ends with Quiet, and so does one that was asked for
+// in the same breath; the addresses stay.
+func TestHolderIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := two()
+		c.Announce = Plan{Count: 3, Interval: 200 * time.Millisecond, RepeatAfter: time.Second, Refresh: 2 * time.Second}
+		b := newBench(t, c)
+		defer b.stop()
+		b.h.Hold()
+		b.h.Announce(true)
+		synctest.Wait()
+		expect(t, "the first round", b.s.take(), "0s 10.0.0.1@2", "0s 10.0.0.2@2")
+		b.h.Quiet()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		expect(t, "quiet", b.s.take())
+		if r := b.r.last(); r.Phase != Held || !b.k.has("10.0.0.1/32") {
+			t.Errorf("the addresses are gone: %+v", r)
+		}
+		b.h.Announce(true)
+		b.h.Quiet()
+		synctest.Wait()
+		expect(t, "asked for and withdrawn", b.s.take())
+		b.h.Quiet()
+		b.h.Announce(false)
+		synctest.Wait()
+		expect(t, "asked for again", b.s.take(), "5s 10.0.0.1@2", "5s 10.0.0.2@2")
+	})
+}
+
 func TestHolderRenewsEachThird(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, two())

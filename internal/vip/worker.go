@@ -92,8 +92,13 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 	reconfigured := !w.started || !sameConfig(want.config, w.done.config)
 	ordered := !w.started || want.order != w.done.order
 	looked := want.changed != w.done.changed
-	asked := want.full != w.done.full
-	quick := want.quick != w.done.quick
+	valid := want.full+want.quick > want.void
+	asked := valid && want.full != w.done.full
+	quick := valid && want.quick != w.done.quick
+	if want.void != w.done.void {
+		w.sched.stop()
+		w.fullWish = false
+	}
 	w.started, w.done = true, want
 
 	if reconfigured {

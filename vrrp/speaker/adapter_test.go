@@ -72,6 +72,7 @@ func (h holder) Run(ctx context.Context) error { return h.h.Run(ctx) }
 func (h holder) Hold() uint64                  { return h.h.Hold() }
 func (h holder) Drop() uint64                  { return h.h.Drop() }
 func (h holder) Announce(full bool)            { h.h.Announce(full) }
+func (h holder) Quiet()                        { h.h.Quiet() }
 func (h holder) Reconfigure(in vrrp.Instance)  { h.h.Reconfigure(holderConfig(in)) }
 
 func (h holder) OnClaim(f func(netip.Addr, string, net.HardwareAddr)) { h.h.OnClaim(f) }

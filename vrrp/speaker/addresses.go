@@ -48,6 +48,8 @@ type Holder interface {
 	Drop() uint64
 	// Announce tells the neighbours: all rounds if full, else once.
 	Announce(full bool)
+	// Quiet ends announcing, rounds under way included; the addresses stay.
+	Quiet()
 	Reconfigure(in vrrp.Instance)
 	// OnClaim has f called, which does not block, whenever another station
 	// claims one of the addresses while they are held. It is called before Run.

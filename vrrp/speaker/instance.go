@@ -261,6 +261,12 @@ func (in *instance) transition(a *vrrp.Action) {
 	if a.To != vrrp.Master {
 		note(in.mark, 0)
 	}
+	if a.From == vrrp.Master && a.To != vrrp.Master {
+		// The addresses may stay until the next master has them. A round that
+		// went on would speak after it: with two take-overs in quick succession
+		// neighbours would be left with the one in the middle.
+		in.holder.Quiet()
+	}
 	reason := a.Reason.String()
 	in.log.Info("now "+a.To.String(), "event", "transition", "from", a.From.String(), "to", a.To.String(),
 		"reason", reason, "planned", a.Planned, "priority", in.machine.Priority())

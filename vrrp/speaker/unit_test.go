@@ -39,6 +39,7 @@ func (h *fakeHolder) Announce(full bool) {
 		h.note("announce once")
 	}
 }
+func (h *fakeHolder) Quiet()                                               { h.note("quiet") }
 func (h *fakeHolder) Reconfigure(vrrp.Instance)                            { h.configure++ }
 func (h *fakeHolder) OnClaim(f func(netip.Addr, string, net.HardwareAddr)) { h.claim = f }
 func (h *fakeHolder) Present() []link.AddressStatus                        { return nil }
@@ -199,7 +200,7 @@ func TestAddressesThatCannotBeHeldAreAFault(t *testing.T) {
 				r.lapse()
 			}
 			r.state(vrrp.Fault)
-			if got := r.h.take(); got != "drop" {
+			if got := r.h.take(); got != "quiet, drop" {
 				t.Errorf("orders: %s", got)
 			}
 			if r.in.failAt != 0 {
@@ -381,6 +382,25 @@ func TestStopReleasesAndEnds(t *testing.T) {
 	r.l.fire()
 	if !r.end || !r.l.ended || len(r.l.instances) != 0 || r.in.port.instances[7] != nil {
 		t.Error("did not end")
+	}
+}
+
+// Whoever yields or releases keeps the addresses for a while, but says nothing
+// any more: a round that went on would speak after the next master's.
+func TestNoRoundGoesOnAfterMastership(t *testing.T) {
+	for what, end := range map[string]func(r *rig){
+		"yields":   func(r *rig) { r.in.receive(advert(200, peer)) },
+		"releases": func(r *rig) { _ = r.in.failover(link.Failover{Force: true}) },
+	} {
+		r := newRig(t, testSpec(100))
+		r.master()
+		if got := r.h.take(); !strings.HasSuffix(got, "announce") {
+			t.Fatalf("%s: %s", what, got)
+		}
+		end(r)
+		if got := r.h.take(); got != "quiet" {
+			t.Errorf("%s: %q, want quiet, and the addresses stay", what, got)
+		}
 	}
 }
 
