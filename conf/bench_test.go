@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"strings"
@@ -52,17 +53,32 @@ servers = [
 	return []byte(s.String())
 }
 
-// BenchmarkParse5000 has something to report in its second case, so that the
-// positions are looked up. kept-B is the size of the configuration itself.
-func BenchmarkParse5000(b *testing.B) {
-	for _, x := range []struct{ name, timeout string }{{"good", "1s"}, {"warning", "2s"}} {
-		data := manyServers(5000, x.timeout)
+// BenchmarkParse has something to report in its second case, so that the
+// positions are looked up, and in the third a server in each list that is not
+// read as a row. kept-B is the size of the configuration itself.
+func BenchmarkParse(b *testing.B) {
+	for _, x := range []struct {
+		name    string
+		n       int
+		timeout string
+		old     string
+		new     string
+	}{
+		{name: "5000", n: 5000, timeout: "1s"},
+		{name: "5000-warning", n: 5000, timeout: "2s"},
+		{name: "5000-tables", n: 5000, timeout: "1s", old: "1 },\n]", new: "1, forward = \"dr\" },\n]"},
+		{name: "10000", n: 10000, timeout: "1s"},
+	} {
+		data := manyServers(x.n, x.timeout)
+		if x.old != "" {
+			data = bytes.ReplaceAll(data, []byte(x.old), []byte(x.new))
+		}
 		b.Run(x.name, func(b *testing.B) {
 			b.ReportAllocs()
 			var c *Config
 			for b.Loop() {
 				var ps Problems
-				if c, ps = Parse("x.toml", data, "a"); c == nil || len(c.Services) != 50 {
+				if c, ps = Parse("x.toml", data, "a"); c == nil || len(c.Services) != x.n/100 {
 					b.Fatal(ps)
 				}
 			}

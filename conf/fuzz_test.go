@@ -97,7 +97,8 @@ func rowTexts(yield func(string)) {
 		`{ address = "10.0.0.6" }`, `{ name = "f" }`, `{ name = "-", address = "10.0.0.7" }`, `{ name = "g", address = "2001:db8::1" }`,
 		`{ name = "h", address = "224.0.0.1" }`, `{ name = "i", address = "10.0.0.8", weight = 65536 }`, `{ name = "j", address = "10.0.0.9", fwmark = 1 }`,
 		`{ name = "k", address = "10.0.0.10", port = 65536 }`, `{ name = "l", address = 1 }`, `{ name = "m", address = "10.0.0.11:80" }`,
-		`{ name = "n", address = "10.0.0.12", max_connections = 7 }`, `{ name = "o", address = "10.0.0.13", forward = "nat", port = 8080 }`, `{}`, `7`,
+		`{ name = "n", address = "10.0.0.12", max_connections = 7 }`, `{ name = "s", address = "10.0.0.16", max_connections = 4294967295, min_connections = 7 }`,
+		`{ name = "t", address = "10.0.0.17", min_connections = 30 }`, `{ name = "u", address = "10.0.0.18", max_connections = 4294967296 }`, `{ name = "o", address = "10.0.0.13", forward = "nat", port = 8080 }`, `{}`, `7`,
 		`{ name = "p", address = "10.0.0.14", weight = -1 }`, `{ name = "q", address = "::ffff:10.0.0.1" }`, `{ name = "r", address = "10.0.0.15", checks = [] }`,
 	}
 	tops := []string{

@@ -23,6 +23,7 @@ type serverRows struct {
 type serverRow struct {
 	at           uint32 // of the brace
 	name, addr   uint32
+	upper, lower uint32 // max_connections, min_connections
 	port, weight uint16
 	nameLen      uint8
 	addrLen      uint8
@@ -37,12 +38,14 @@ const (
 	rowAddress
 	rowPort
 	rowWeight
+	rowUpper
+	rowLower
 	rowEnabled
 	rowOn // the value of enabled
 )
 
 // rowWords are the keys by bit.
-var rowWords = [...]string{"name", "address", "port", "weight", "enabled"}
+var rowWords = [...]string{"name", "address", "port", "weight", "max_connections", "min_connections", "enabled"}
 
 func (l *serverRows) nameOf(r *serverRow) string { return l.text[r.name : r.name+uint32(r.nameLen)] }
 
@@ -107,12 +110,18 @@ func (l *serverRows) hash() uint64 {
 		if r.keys&rowWeight != 0 {
 			m += mix(rowHashes[3], mix('i', uint64(r.weight)))
 		}
+		if r.keys&rowUpper != 0 {
+			m += mix(rowHashes[4], mix('i', uint64(r.upper)))
+		}
+		if r.keys&rowLower != 0 {
+			m += mix(rowHashes[5], mix('i', uint64(r.lower)))
+		}
 		if r.keys&rowEnabled != 0 {
 			on := uint64(0)
 			if r.keys&rowOn != 0 {
 				on = 1
 			}
-			m += mix(rowHashes[4], mix('b', on))
+			m += mix(rowHashes[6], mix('b', on))
 		}
 		h = mix(h, mix('m', m))
 	}
@@ -202,6 +211,17 @@ func (r *serverRow) read(text string, i int) int {
 				key, r.port = rowPort, uint16(n)
 			} else {
 				key, r.weight = rowWeight, uint16(n)
+			}
+			i = next
+		case "max_connections", "min_connections":
+			n, next := plainNumber(text, i)
+			if next == 0 || n >= 1<<32 {
+				return 0
+			}
+			if word == "max_connections" {
+				key, r.upper = rowUpper, uint32(n)
+			} else {
+				key, r.lower = rowLower, uint32(n)
 			}
 			i = next
 		case "enabled":

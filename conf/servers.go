@@ -12,7 +12,7 @@ import (
 // one as tables, which finds the words for it.
 func (b *builder) plainServers(s *Service, l *serverRows, checks []*checkTemplate, d serverSettings, anyCheck bool, own view) bool {
 	key := &s.Service.Key
-	if key.Family == 0 || d.lower > d.upper {
+	if key.Family == 0 {
 		return false
 	}
 	samePort := d.forward != ipvsctl.NAT && (key.Addr.IsValid() || key.FWMark != 0)
@@ -44,6 +44,15 @@ func (b *builder) plainServers(s *Service, l *serverRows, checks []*checkTemplat
 		k.Weight, k.Forward, k.Upper, k.Lower = d.weight, d.forward, d.upper, d.lower
 		if r.keys&rowWeight != 0 {
 			k.Weight = uint32(r.weight)
+		}
+		if r.keys&rowUpper != 0 {
+			k.Upper = r.upper
+		}
+		if r.keys&rowLower != 0 {
+			k.Lower = r.lower
+		}
+		if k.Lower > k.Upper {
+			return false
 		}
 		if d.forward == ipvsctl.Tunnel {
 			k.TunnelType, k.TunnelPort = d.tunnel, d.tunPort
