@@ -321,6 +321,7 @@ type checkTemplate struct {
 	method  *health.Method
 	address netip.Addr // invalid: the server's
 	port    uint16     // 0: the server's
+	family  string     // what targets have to be; "" for either
 	view    view
 	// Services in which something was reported of it already, to report it once.
 	noPort, otherFamily *path

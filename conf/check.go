@@ -45,6 +45,13 @@ func (b *builder) template(name string, l layer) *checkTemplate {
 	}
 	t.address, _ = b.plainAddr(own, "address")
 	t.port = uint16(own.integer("port", 0, 1, 65535))
+	t.family = v.choice("family", "", "ipv4", "ipv6")
+	if t.address.IsValid() && t.refuses(t.address) {
+		own.bad("address", "is "+familyName(t.address)+", but the check has family = "+quote(t.family), "use an address of that family, or remove family")
+	}
+	if s.Source.IsValid() && t.refuses(s.Source) {
+		v.bad("source", "is "+familyName(s.Source)+", but the check has family = "+quote(t.family), "use a source of that family, or remove family")
+	}
 	switch s.Type {
 	case health.TCP:
 		s.TCP = b.tcpOptions(own)
@@ -414,6 +421,16 @@ func (b *builder) target(t *checkTemplate, s *Service, srv *Server, service view
 		b.add(finding{at: service.table(), part: atTable, what: fmt.Sprintf("server %s is %s, but check %s has the source %s", quote(srv.Name), familyName(addr), quote(t.name), src),
 			cure: "use a check without source, or with one of that family"})
 	}
+	if t.refuses(addr) && !t.address.IsValid() && t.otherFamily != service.table() {
+		t.otherFamily = service.table()
+		b.add(finding{at: service.table(), part: atTable, what: fmt.Sprintf("server %s is %s, but check %s has family = %s", quote(srv.Name), familyName(addr), quote(t.name), quote(t.family)),
+			cure: "use another check here, or give the check an address of that family"})
+	}
 	c.Spec.Target = netip.AddrPortFrom(addr, port)
 	return c
+}
+
+// refuses tells whether the check is not for addresses as a. A file has none.
+func (t *checkTemplate) refuses(a netip.Addr) bool {
+	return t.family != "" && t.method.Type != health.File && a.IsValid() && a.Is4() != (t.family == "ipv4")
 }

@@ -73,7 +73,7 @@ const (
 	serviceKeys = " protocol scheduler scheduler_flags persistence one_packet pe checks checks_pass on_failure remove_after start" +
 		" quorum quorum_hysteresis on_quorum_loss sorry slow_start min_healthy snat " + serverKeys
 	serviceNew = " schedule_timeout degraded_weight server_metrics "
-	checkKeys  = " interval fast_interval down_interval timeout rise fall jitter source interface mark "
+	checkKeys  = " interval fast_interval down_interval timeout rise fall jitter source interface mark family "
 	checkOwn   = checkKeys + " type address port "
 	checkNew   = " via degraded_status expect_md5 "
 	httpKeys   = " method path host headers expect_status expect_body body_regex body_limit drain_status weight_from "
@@ -120,9 +120,6 @@ func init() {
 	define(kindCheckExec, checkOwn+"command user weight_from", checkNew)
 	define(kindCheckFile, checkOwn+"file exists expect weight_from", checkNew)
 	define(kindCheckAgent, checkOwn+"hold send", checkNew)
-	for _, k := range append([]kind{kindDefaultsCheck}, kindsOfChecks()...) {
-		schema[k]["family"] = key{"the family of a check is that of the address it goes to"}
-	}
 	for _, w := range strings.Fields("defaults check pool service cluster include") {
 		schema[kindNode][w] = key{sharedKey}
 	}
