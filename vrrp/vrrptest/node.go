@@ -110,6 +110,8 @@ func (n *Node) iface() {
 	e := vrrp.Event{Kind: vrrp.EventInterface, Up: n.linkUp}
 	if n.linkUp {
 		e.Source = n.Source
+	} else {
+		n.oracle.followed = 0 // the addresses go at once
 	}
 	n.step(e)
 }

@@ -60,6 +60,7 @@ func (o *oracle) hears(n *Node, a *vrrp.Advertisement, from int) {
 			o.succeeded = a.Priority > 0 && n.seg.nodes[from].state() == vrrp.Master
 			if a.Priority > 0 {
 				o.interval = min(o.interval, a.Interval)
+				o.followed = 0 // n takes it for the next master
 			}
 		}
 		return
