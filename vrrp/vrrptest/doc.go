@@ -25,7 +25,7 @@
 //	go test ./vrrp/vrrptest -run Histories -lvsha.seed=42   one, with its transcript
 //	make test-long                                    a million of them, first of all
 //
-// # What must hold (see check.go)
+// # What must hold (see check.go, holding.go, judge.go, oracle.go)
 //
 //   - Convergence: after the last fault there is one master in each connected
 //     part, and it is the right one, within three times the slowest interval,
