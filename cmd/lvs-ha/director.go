@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -119,7 +120,10 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 		OnChange: func(c health.Change) { d.OnChange(c) }, OnDoubt: func(x health.Doubt) { d.OnDoubt(x) }, Log: log.Logger, Seed: cfg.Node,
 	})
 	web := newListeners(log.Logger)
-	hold := holdNew(host.NewHolder(log.Logger))
+	// It looks for what an earlier process left, which may have the kernel load
+	// nf_tables: no table waits for that.
+	holder := sync.OnceValue(func() *host.Holder { return host.NewHolder(log.Logger) })
+	hold := holdNew(holder)
 	openKernel := func() (ipvsctl.Kernel, error) { return ipvsctl.Open(hold) }
 	byHand := &agentIPVS{open: openKernel, log: log.Logger}
 	keeper := host.NewKeeper(log.Logger)
@@ -159,6 +163,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	if err != nil {
 		return fail(stderr, err)
 	}
+	g.Go(func() error { holder(); return nil })
 	g.Go(func() error { return ctl.Serve(gctx) })
 	g.Go(func() error { return checks.Run(gctx) })
 	g.Go(func() error { return web.run(gctx) })

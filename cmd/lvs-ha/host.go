@@ -56,13 +56,13 @@ func hostRules(c *conf.Config) host.Rules {
 }
 
 // holdNew has new connections held while a service has no scheduler.
-func holdNew(h *host.Holder) ipvsctl.Option {
+func holdNew(holder func() *host.Holder) ipvsctl.Option {
 	return ipvsctl.HoldNew(func(k ipvsctl.ServiceKey) func() {
 		w := host.Held{Protocol: uint8(k.Protocol), Mark: k.FWMark, V6: k.Family == 6}
 		if k.Addr.IsValid() {
 			w.Virtual = netip.AddrPortFrom(k.Addr, k.Port)
 		}
-		return h.Hold(w)
+		return holder().Hold(w)
 	})
 }
 
