@@ -72,6 +72,7 @@ type Machine struct {
 	claimAt      Time // answer to a foreign claim
 	claimedAt    Time // last one
 	offerUntil   Time // priority 0 was sent and somebody may take it
+	offeredAt    Time // the last one
 	offerAgainAt Time
 	offers       int
 	tieAt        Time // a tie was lost that the group's first member is to decide

@@ -29,6 +29,11 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 	p := a.Priority
 	order := compareAddr(from, m.source)
 	switch {
+	case p != 0 && m.offerUntil != 0 && now.Sub(m.offeredAt) < Skew(m.cfg.Version, p, m.cfg.Interval):
+		// Nobody takes an offer within its own skew. This may be the last word
+		// of somebody who has just yielded to us and is backup: to let go for
+		// it would leave the addresses with nobody until its skew is over. A
+		// second master is heard again, and yields or takes it then.
 	case p != 0 && m.offerUntil != 0:
 		// Whoever took our offer.
 		m.offerUntil, m.advertAt = 0, 0
@@ -196,7 +201,7 @@ func (m *Machine) claim(now Time) {
 // nobody can know beforehand that one exists.
 func (m *Machine) offer(now Time) {
 	m.send(0, m.cfg.Interval)
-	m.advertAt, m.claimAt = 0, 0
+	m.advertAt, m.claimAt, m.offeredAt = 0, 0, now
 	m.offerUntil = now.Add(m.longestSkew() + offerSlack)
 }
 

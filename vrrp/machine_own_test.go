@@ -127,6 +127,12 @@ func TestOfferOfMastership(t *testing.T) {
 	// Somebody takes it.
 	r.expect("send 0", Event{Kind: EventPosture})
 	r.expect("", Event{Kind: EventClaim}) // a stranger does not
+	// A last word, sent before priority 0 was heard there: its sender is backup
+	// by now and waits for its skew. The addresses stay until then.
+	r.expect("", adv(50, time.Second, addrA))
+	r.now = r.now.Add(Skew(V3, 50, time.Second) - time.Millisecond)
+	r.expect("", adv(50, time.Second, addrA))
+	r.now = r.now.Add(time.Millisecond)
 	r.expect("master -> releasing (offer, planned)", adv(50, time.Second, addrA))
 	r.now = r.now.Add(200 * time.Millisecond)
 	r.expect("drop; releasing -> backup (released, planned)", Event{Kind: EventTimer})
