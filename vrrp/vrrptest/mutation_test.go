@@ -51,7 +51,7 @@ var mutations = []struct {
 		old: "			m.Order = GroupLead\n", new: ""},
 	{name: "claim does not hasten the yield", file: "../machine_master.go", slow: true,
 		old: "			m.dropAt = min(m.dropAt, now.Add(releaseAfterClaim))\n", new: ""},
-	{name: "advertises without its addresses", file: "../machine.go", slow: true,
+	{name: "advertises without its addresses", file: "../machine_events.go", slow: true,
 		old: "			m.held, m.announce = false, true\n			m.do(Action{Kind: ActionHold})\n", new: "			m.held, m.announce = false, true\n"},
 	{name: "any TTL", file: "../validate.go", slow: true,
 		old: "if h.TTL != 255 {", new: "if h.TTL == 0 {"},
@@ -75,7 +75,7 @@ var mutations = []struct {
 		old: "a.Priority < m.priority && m.preempts(now)", new: "a.Priority <= m.priority && m.preempts(now)"},
 	{name: "lateness adds up", file: "../machine_master.go", slow: true,
 		old: "if next := planned.Add(m.cfg.Interval); next > now {", new: "if next := planned.Add(2 * m.cfg.Interval); next > now {"},
-	{name: "backup of a stalled loop does not wait", file: "../machine.go", slow: true,
+	{name: "backup of a stalled loop does not wait", file: "../machine_events.go", slow: true,
 		old: "m.downAt = max(m.downAt, now.Add(m.masterInterval))", new: "m.downAt = now.Add(5 * m.masterInterval)"},
 }
 
