@@ -46,7 +46,9 @@ const killDelay = 2 * time.Second
 // Options of a supervised child.
 type Options struct {
 	// Args of the child, without the program's name: it is this binary.
-	Args   []string
+	Args []string
+	// Env is added to this process's own environment.
+	Env    []string
 	Stderr io.Writer
 	Log    *slog.Logger
 	// Serve talks to the child until the connection ends or ctx does.
@@ -148,6 +150,7 @@ func (s *Supervisor) once(ctx context.Context) error {
 		args = append(append([]string{}, args...), "--again")
 	}
 	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), s.o.Env...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stderr = s.o.Stderr
 	cmd.ExtraFiles = []*os.File{far}
