@@ -204,7 +204,7 @@ func FuzzLocate(f *testing.F) {
 			}
 		}
 		walk(s.top(), s.root)
-		locate(text, wanted)
+		locate(text, wanted, nil)
 		for k, sp := range wanted {
 			if !sp.found {
 				t.Fatalf("%q was not found in %q", k, text)

@@ -229,7 +229,7 @@ func (l *loader) problems() Problems {
 	starts := make([][]int, len(l.sources))
 	for i, s := range l.sources {
 		if wanted[i] != nil {
-			locate(s.text, wanted[i])
+			locate(s.text, wanted[i], s.ends)
 			starts[i] = lineStarts(s.text)
 		}
 	}

@@ -45,13 +45,29 @@ type scanner struct {
 	minRows int
 	cuts    []cut
 	rows    []serverRow // of all cuts
-	odd     bool        // a key holds a zero octet, so that encoded paths are ambiguous
+	// ends of lists by their start, which need no look inside if nothing in them is wanted.
+	ends map[int]int
+	odd  bool // a key holds a zero octet, so that encoded paths are ambiguous
 }
 
-// locate fills in the spots of the wanted paths.
-func locate(text string, wanted map[string]*spot) {
+// locate fills in the spots of the wanted paths. ends of lists that are known
+// already save the way through them; it may be nil.
+func locate(text string, wanted map[string]*spot, ends map[int]int) {
 	s := &scanner{text: text, wanted: wanted, tables: map[string]int{}}
+	if len(wanted) <= 100 { // each is compared with each list
+		s.ends = ends
+	}
 	s.document()
+}
+
+// wants tells whether anything inside the present value is wanted.
+func (s *scanner) wants() bool {
+	for k := range s.wanted {
+		if len(k) > len(s.path) && k[:len(s.path)] == string(s.path) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scanner) peek() byte {
@@ -241,6 +257,10 @@ func (s *scanner) value() {
 		if s.minRows > 0 && s.cut() {
 			break
 		}
+		if end := s.ends[s.at]; end > 0 && !s.wants() {
+			s.at = end
+			break
+		}
 		s.deeper()
 		for i := 0; ; i++ {
 			s.blank(true)
@@ -355,13 +375,15 @@ func unquote(q string) string {
 
 // lineStarts are the offsets at which the lines of a text begin.
 func lineStarts(text string) []int {
-	starts := []int{0}
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\n' {
-			starts = append(starts, i+1)
+	starts := make([]int, 1, 1+strings.Count(text, "\n"))
+	for at := 0; ; {
+		i := strings.IndexByte(text[at:], '\n')
+		if i < 0 {
+			return starts
 		}
+		at += i + 1
+		starts = append(starts, at)
 	}
-	return starts
 }
 
 // lineColumn turns an offset into a line and a column of characters, both from 1.

@@ -22,7 +22,8 @@ type source struct {
 	order int // of reading; the main file is 0
 	text  string
 	root  map[string]any
-	nodes []string // keys of [nodes] in the order of the text
+	ends  map[int]int // of lists of rows, by their start in the text
+	nodes []string    // keys of [nodes] in the order of the text
 }
 
 // files is the little of the file system that loading needs.
@@ -102,13 +103,15 @@ func (s *source) decode(rows int) (md toml.MetaData, err error) {
 	if len(cuts) > 0 {
 		md, err = toml.Decode(short, &s.root)
 		good := err == nil
+		s.ends = make(map[int]int, len(cuts))
 		for _, c := range cuts {
 			good = good && c.restore(s.root)
+			s.ends[c.start] = c.end
 		}
 		if good {
 			return md, nil
 		}
-		s.root = nil // and again, for the message
+		s.root, s.ends = nil, nil // and again, for the message
 	}
 	return toml.Decode(s.text, &s.root)
 }
