@@ -7,6 +7,9 @@ RUN=/tmp/run; rm -rf $RUN; mkdir -p $RUN /out
 # The next agent starts on a machine as empty as this one's was.
 trap 'topo_down' EXIT
 
+# The witness's probes: at the start, because to set them stops the machine for milliseconds.
+modprobe -a ip_vs ip_vs_rr; benchtool writes -arm || echo "bench: no witness of writes here" >&2
+
 now() { benchtool now; }
 say() { echo "[$(awk '{print $1}' /proc/uptime)] $*" >&2; }
 json() { # FILE .key[.key]: a number from one line of benchtool's JSON

@@ -7,21 +7,21 @@
 . "$(dirname "$0")/../lib.sh" "$1"
 size=${2:-"10000:2"} runs=${3:-5} CHECK=tcp
 n=${size%:*} DELAY=${size#*:} address=10.8.200.1
-topo_up dr 1; rs_start 1; farm_up; ip -n lvs1 addr add $VIP/32 dev lo
+topo_up dr 2; rs_start 1; rs_start 2; farm_up; ip -n lvs1 addr add $VIP/32 dev lo
 VRRP=0 VIPS=$VIP ADVERT=1 PRIO=200 TIMEOUT=1 SERVICES=$RUN/services HTTP_LISTEN=127.0.0.1:10112
-ip netns exec rs1 benchtool serve -listen $address:82 >/dev/null 2>&1 & server=$!
+ip -n rs2 route add local $address dev lo; ip -n lvs1 route add $address via 10.0.0.22
 farm_services $n
 # Its line replaces one in the middle, so that it is one among N.
-awk -v at=$((n / 2)) -v r="$address:82" 'NR == at {$5 = r} {print}' $RUN/services >$RUN/services.new; mv $RUN/services.new $RUN/services
-hex=$(hex_of $address:82) tsv=/out/verdict.tsv; : >$tsv
+awk -v at=$((n / 2)) -v r="$address:80" 'NR == at {$5 = r} {print}' $RUN/services >$RUN/services.new; mv $RUN/services.new $RUN/services
+hex=$(hex_of $address:80) tsv=/out/verdict.tsv; : >$tsv
 agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1
 wait_table lvs1 $n 120s || { tail -5 $RUN/lvs1/log >&2; exit 1; }
-sleep $((2 * DELAY + 3))
+sleep $((2 * DELAY + 3)); say "all $n checked"
 for ((r = 1; r <= runs; r++)); do
-  ip netns exec lvs1 tcpdump -i eth0 -n -tt -l --time-stamp-precision nano "src host $address and src port 82 and tcp[13] & 4 != 0" >/tmp/rst 2>/dev/null & dump=$!
+  ip netns exec lvs1 tcpdump -i eth0 -n -tt -l --time-stamp-precision nano "src host $address and src port 80 and tcp[13] & 4 != 0" >/tmp/rst 2>/dev/null & dump=$!
   witness; watch=$!
   sleep 1; random_nap "$DELAY"
-  kill -9 $server; wait $server 2>/dev/null
+  rs_kill 2
   sleep $((DELAY + 2)); kill -TERM $watch $dump; wait $watch $dump
   rst=$(awk 'NR == 1 {split($1, s, "."); print s[1] s[2]}' /tmp/rst)
   write=$(awk -v h="$hex" '$4 == h && ($6 == "0" || $6 == "-") {print $1; exit}' /tmp/watch)
@@ -31,7 +31,7 @@ for ((r = 1; r <= runs; r++)); do
   # Times of 19 digits are more than awk's numbers hold: without the first four.
   awk -v a=$agent_name -v n=$n -v d="$DELAY" -v r="${rst:4}" -v w="${write:4}" -v v="${verdict:4}" 'BEGIN{
     printf "%s\t%d\t%s\t%s\t%s\t%s\n", a, n, d, r && w ? sprintf("%.3f", (w - r)/1e6) : "-", v && r ? sprintf("%.3f", (v - r)/1e6) : "-", v && w ? sprintf("%.3f", (w - v)/1e6) : "-"}' | tee -a $tsv
-  ip netns exec rs1 benchtool serve -listen $address:82 >/dev/null 2>&1 & server=$!
+  rs_start 2
   sleep $((2 * DELAY + 2))
 done
 for col in "4 RST on the wire to the write" "5 RST on the wire to the verdict" "6 verdict to the write"; do

@@ -183,8 +183,10 @@ func openTracer() (*tracer, error) {
 			return nil, fmt.Errorf("no tracefs: %w (the witness of writes wants a kernel with kprobes)", err)
 		}
 	}
-	if err := t.close(); err != nil { // what an ended one left
-		return nil, err
+	// Probes stay for the life of the guest: to arm one stops the machine for
+	// milliseconds, which an agent with short timeouts notices.
+	if _, err := os.Stat(t.dir + "/events/" + traceGroup); err == nil {
+		return t, t.empty()
 	}
 	for _, p := range probed {
 		event := strings.ReplaceAll(p.op, "-", "_")
@@ -200,7 +202,7 @@ func openTracer() (*tracer, error) {
 			return nil, err
 		}
 	}
-	return t, nil
+	return t, t.empty()
 }
 
 // set writes to a file of tracefs; kprobe_events is added to, the others are set.
@@ -216,16 +218,9 @@ func (t *tracer) set(file, text string) error {
 	return nil
 }
 
-func (t *tracer) close() error {
-	if _, err := os.Stat(filepath.Join(t.dir, "events", traceGroup)); err == nil {
-		if err := t.set("events/"+traceGroup+"/enable", "0"); err != nil {
-			return err
-		}
-		if err := t.set("kprobe_events", "-:"+traceGroup+"/"); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(filepath.Join(t.dir, "trace"), nil, 0) // opening it to write empties it
+// empty throws away what was noted so far.
+func (t *tracer) empty() error {
+	return os.WriteFile(filepath.Join(t.dir, "trace"), nil, 0) // opening it to write does it
 }
 
 // entries is the number of events so far, and how many found no room.
@@ -254,6 +249,7 @@ func cmdWrites(args []string) error {
 	quiet := f.Duration("quiet", 300*time.Millisecond, "with -want, look after no write for so long")
 	timeout := f.Duration("timeout", 2*time.Minute, "with -want, end in any case")
 	out := f.String("log", "", "file of the writes")
+	arm := f.Bool("arm", false, "only set the probes, before what is measured begins")
 	mark := f.String("mark", "", "file that is made when the witness is ready")
 	f.Parse(args)
 	stop := stopped()
@@ -261,7 +257,9 @@ func cmdWrites(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	if *arm {
+		return nil
+	}
 	if *mark != "" {
 		if err := os.WriteFile(*mark, nil, 0o644); err != nil {
 			return err
