@@ -1,5 +1,6 @@
 package vrrp
 
+// posture: what the rest of the program means for the instance.
 func (m *Machine) posture(now Time, e Event) {
 	wasReady := m.ready
 	before := m.priority
