@@ -309,59 +309,6 @@ func (w *worker) readBack(p *pass) {
 	}
 }
 
-// drop removes everything that is ours.
-func (w *worker) drop(p *pass) {
-	w.dropSurplus(p)
-	for _, k := range w.order {
-		w.remove(p, k)
-	}
-}
-
-func (w *worker) dropSurplus(p *pass) {
-	for k := range w.have {
-		if !slices.Contains(w.order, k) && w.remove(p, k) {
-			delete(w.have, k)
-		}
-	}
-}
-
-// remove takes one address away, unless it is somebody else's.
-func (w *worker) remove(p *pass, k key) bool {
-	h := w.have[k]
-	in, err := w.link(k.iface)
-	switch {
-	case errors.Is(err, ErrAbsent):
-		h.present, h.foreign, h.renewAt = false, false, time.Time{}
-		return true
-	case err != nil:
-		p.fail(err)
-		return false
-	}
-	if h.foreign {
-		h.present, h.foreign = false, false
-		return true
-	}
-	if !h.present {
-		// Not put there by this run: an earlier one may have left it behind,
-		// recognisable by its lifetime.
-		list, err := w.list(in.Index)
-		if err != nil {
-			p.fail(fmt.Errorf("cannot list the addresses of %s: %w", k.iface, err))
-			return false
-		}
-		if a, ok := find(list, k.prefix); !ok || a.Permanent {
-			h.renewAt = time.Time{}
-			return true
-		}
-	}
-	if err := w.h.k.Delete(in.Index, k.prefix); err != nil && !errors.Is(err, ErrNotThere) {
-		p.fail(fmt.Errorf("cannot remove %s from %s: %w", k.prefix, k.iface, err))
-		return false
-	}
-	h.present, h.renewAt = false, time.Time{}
-	return true
-}
-
 func (p *pass) fail(err error) { p.errs = append(p.errs, err) }
 
 // outcome sets phase and retry and reports.
@@ -416,68 +363,6 @@ func sameError(a, b error) bool {
 		return a == nil && b == nil
 	}
 	return a.Error() == b.Error()
-}
-
-// announcements adapts the schedule to what is present and sends what is due.
-func (w *worker) announcements(p *pass, full, quick bool) {
-	live := make([]key, 0, len(w.order))
-	for _, k := range w.order {
-		if w.have[k].present {
-			live = append(live, k)
-		}
-	}
-	if !slices.Equal(live, w.live) {
-		w.live = live
-		w.sched.resize(w.done.config.Announce, len(live))
-	}
-	w.fullWish = w.fullWish || full
-	// Addresses that came later, by reload or because something had removed
-	// them, are announced like all others.
-	late := w.sched.active && len(p.added) > 0
-	switch {
-	case (w.fullWish || late) && len(live) > 0:
-		w.sched.start(p.now, w.done.config.Announce, len(live), true)
-		w.fullWish = false
-		p.added = nil
-	case quick && len(live) > 0:
-		w.sched.start(p.now, w.done.config.Announce, len(live), false)
-	}
-	for {
-		i, ok := w.sched.take(p.now)
-		if !ok {
-			return
-		}
-		w.announce(w.live[i])
-	}
-}
-
-func (w *worker) announce(k key) {
-	in, err := w.neighbourhood(k)
-	if err != nil {
-		w.h.fails.Add(1)
-		return
-	}
-	n, err := w.h.snd.Announce(in, k.prefix.Addr(), w.done.config.Announce.Opcode)
-	if k.prefix.Addr().Is4() {
-		w.h.arp.Add(uint64(n))
-	} else {
-		w.h.na.Add(uint64(n))
-	}
-	if err != nil {
-		w.h.fails.Add(1)
-		w.h.log.Debug("announcement not sent", "event", "announce_failed", "address", k.prefix.Addr().String(), "interface", k.iface, "err", err)
-	}
-}
-
-// neighbourhood is the link to announce an address on, as last heard of it;
-// only where the address is known to be on another one it is looked up.
-func (w *worker) neighbourhood(k key) (Interface, error) {
-	if x := w.watched[k.iface]; x != nil {
-		if in := x.latest.Load(); in != nil && in.Index != 0 && in.Index == w.have[k].index {
-			return *in, nil
-		}
-	}
-	return w.link(k.iface)
 }
 
 // wakeAt is when hold has something to do: a retry or a renewal.
