@@ -132,14 +132,6 @@ var (
 	checkTypes = []string{"tcp", "http", "https", "tls", "udp", "dns", "icmp", "smtp", "grpc", "exec", "file", "agent"}
 )
 
-func kindsOfChecks() []kind {
-	out := make([]kind, len(checkTypes))
-	for i, t := range checkTypes {
-		out[i] = checkKinds[t]
-	}
-	return out
-}
-
 // elsewhere are words that other programs have for our keys.
 var elsewhere = map[string]string{
 	"virtual_router_id": "vrid", "advert_int": "advert_interval", "virtual_ipaddress": "addresses",
