@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -117,7 +119,31 @@ func (h *house) start() {
 	synctest.Wait()
 }
 
+// consistent tells whether the decision is the one that deciding anew on
+// everything gives: nothing that it depends on went by without its services
+// being marked.
+func (h *house) consistent() {
+	h.t.Helper()
+	err := h.d.do(h.t.Context(), func() {
+		d := h.d
+		if d.stopping || d.dirty || d.touched.all {
+			return
+		}
+		s := d.state(time.Now())
+		have := d.desired
+		have.Services = slices.Clone(have.Services)
+		have.Replan(s, d.touched.list)
+		if want := Plan(s); !reflect.DeepEqual(have, want) {
+			h.t.Errorf("decided step by step:\n%s\nand anew:\n%s", shown(have), shown(want))
+		}
+	})
+	if err != nil {
+		h.t.Error(err)
+	}
+}
+
 func (h *house) end() {
+	h.consistent()
 	h.cancel()
 	if err := <-h.done; err != nil {
 		h.t.Error(err)
@@ -128,11 +154,13 @@ func (h *house) end() {
 func (h *house) verdict(server string, to health.State) {
 	h.d.OnChange(health.Change{Key: spec(server, 80).Key(), To: to, At: time.Now(), Failure: &health.Failure{Reason: health.ReasonRefused, Detail: "connection refused"}})
 	synctest.Wait()
+	h.consistent()
 }
 
 func (h *house) role(seq uint64, from, to vrrp.State, planned bool) {
 	h.d.OnTransition(link.Transition{Seq: seq, Instance: "edge", From: from, To: to, Planned: planned, At: time.Now()})
 	synctest.Wait()
+	h.consistent()
 }
 
 // weight of a server in the fake kernel; -1 if it is not there.
