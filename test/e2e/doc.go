@@ -9,4 +9,8 @@
 // witnesses share no code with it: /proc/net/ip_vs, ipvsadm, a packet socket,
 // requests. Without privileges or kernel support tests skip with the reason;
 // LVSHA_REQUIRE=netns,ipvs makes that a failure.
+//
+// TestChaos does what can happen to a pair in random order and compares each
+// time with a model (the files chaos*_test.go): acts change lab and model
+// alike, settle waits as long as the configuration's times allow and compares.
 package e2e
