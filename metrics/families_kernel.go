@@ -102,7 +102,7 @@ var kernelFamilies = []family{
 	},
 	{
 		name: "lvs_ha_ipvs_unmanaged_services", kind: gauge,
-		help:    "Virtual services in the kernel that are not in the configuration and are left alone.",
+		help:    "Virtual services in the kernel that are not in the configuration; they are left alone unless it says unmanaged = \"remove\".",
 		samples: ifIPVS(func(k *director.KernelStatus, put putSample) { put(float64(k.Unmanaged)) }),
 	},
 	{

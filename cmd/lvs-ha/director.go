@@ -71,11 +71,11 @@ func inheritedLink() (net.Conn, error) {
 }
 
 func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int {
-	load := func() (*conf.Config, error) { return loadConfig(o, stderr) }
-	cfg, err := load()
+	files := &acceptedTexts{o: o, stderr: stderr}
+	cfg, err := files.load()
 	if err != nil && again {
 		var kept error
-		if cfg, kept = loadAccepted(o); kept == nil {
+		if cfg, kept = files.again(); kept == nil {
 			fmt.Fprintf(stderr, "lvs-ha: %v\nlvs-ha: going on with the last accepted configuration\n", err)
 		}
 		err = errors.Join(err, kept)
@@ -129,7 +129,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	keeper := host.NewKeeper(log.Logger)
 	hints := &pathHints{hint: checks.Hint, log: log.Logger}
 	d = director.New(director.Options{
-		Load:       load,
+		Load:       files.load,
 		OpenKernel: openKernel,
 		Prepare:    web.prepare,
 		Accepted: func(c *conf.Config) {
@@ -138,7 +138,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 			byHand.config.Store(c)
 			keeper.Set(hostWant(c))
 			hints.accept(c)
-			keepAccepted(o, c, log)
+			files.keep(c, log)
 			// Reading a long file leaves several times its size behind.
 			time.AfterFunc(settled, debug.FreeOSMemory)
 		},
@@ -212,20 +212,6 @@ var (
 	errStopped   = errors.New("stopped in order")
 	errLinkEnded = errors.New("the speaker is gone")
 )
-
-// loadConfig reads the file for this node; warnings go to stderr, errors are
-// returned, complete for people.
-func loadConfig(o runOptions, stderr io.Writer) (*conf.Config, error) {
-	c, problems := conf.Load(o.config, o.node)
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	if err := preflight(c); err != nil {
-		return nil, err
-	}
-	fmt.Fprint(stderr, problems.String())
-	return c, nil
-}
 
 // preflight finds what this machine, and this process on it, cannot check at
 // all: files that are missing, a user it may not become. Each check says it once.
