@@ -93,12 +93,13 @@ func (d *Director) decide() {
 	}
 	if d.touched.all {
 		d.desired = Plan(s)
+		if w != nil {
+			d.goalSeq = w.setGoal(d.desired.Goal(&s))
+			runtime.Gosched() // the writer's turn, also where there is one processor
+		}
 		for i := range d.desired.Services {
 			d.note(i, now)
 			d.noteService(i)
-		}
-		if w != nil {
-			d.goalSeq = w.setGoal(d.desired.Goal(&s))
 		}
 	} else {
 		done := d.desired.Replan(s, d.touched.list)
@@ -106,7 +107,7 @@ func (d *Director) decide() {
 			// Before anything else: a failed server is out when this is written.
 			if seq := w.change(d.desired.changes(d.top, done), d.desired.ManageDaemons, d.desired.Daemons); seq != d.goalSeq {
 				d.goalSeq = seq
-				runtime.Gosched() // the writer's turn, also where there is one processor
+				runtime.Gosched()
 			}
 		}
 		for _, r := range done {

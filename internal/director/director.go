@@ -179,9 +179,13 @@ func (d *Director) Start(ctx context.Context, c *conf.Config) error {
 	d.accept(c, top)
 	d.gone = removedBefore(top, d.kernel.table.Table)
 	d.resumed = rampsUnderWay(top, d.kernel.table.Table, d.admin, time.Now())
-	d.decideAll()
-	if w := d.worker.Load(); w != nil {
+	w := d.worker.Load()
+	if w != nil {
 		d.startWorker(ctx, w)
+	}
+	d.records = make(map[ServerID]*record, len(top.Keys))
+	d.decideAll()
+	if w != nil {
 		// Clients wait for the table, and for nothing of what follows.
 		select {
 		case <-w.began:

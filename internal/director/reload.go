@@ -3,7 +3,6 @@ package director
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"lvs-ha/conf"
@@ -31,8 +30,6 @@ func (d *Director) Reload(ctx context.Context) error {
 		acc.Commit()
 		d.accept(c, top)
 		d.decideAll()
-		// The writes go first, also where there is one processor.
-		runtime.Gosched()
 		d.settle()
 	})
 }

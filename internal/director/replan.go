@@ -96,18 +96,28 @@ func (d *Desired) Goal(s *State) ipvsctl.Goal {
 		Table: make(ipvsctl.Table, len(d.Services)), Owned: s.Owned,
 		Exclusive: s.Topology.Config.IPVS.Unmanaged == conf.UnmanagedRemove, Timeouts: s.Topology.Config.IPVS.Timeouts,
 		ManageDaemons: d.ManageDaemons, Daemons: d.Daemons,
+		Keep: map[ipvsctl.ServiceKey]map[ipvsctl.ServerKey]bool{},
 	}
 	for i, x := range d.Services {
 		ts := &s.Topology.Services[i]
 		key := ts.Conf.Service.Key
 		e := ipvsctl.Entry{Service: ts.Conf.Service, Servers: make(map[ipvsctl.ServerKey]ipvsctl.Server, len(x.Servers)+len(x.extra))}
+		var kept map[ipvsctl.ServerKey]bool
 		for j := range x.Servers {
-			if c := change(ts, x, j); c.there {
-				e.Servers[c.server.Key] = c.server
-				if c.keep {
-					keep(&g, key, c.server.Key, true)
-				}
+			c := change(ts, x, j)
+			if !c.there {
+				continue
 			}
+			e.Servers[c.server.Key] = c.server
+			if c.keep {
+				if kept == nil {
+					kept = make(map[ipvsctl.ServerKey]bool, len(x.Servers))
+				}
+				kept[c.server.Key] = true
+			}
+		}
+		if kept != nil {
+			g.Keep[key] = kept
 		}
 		for _, k := range x.extra {
 			e.Servers[k.Key] = k
@@ -122,9 +132,6 @@ func keep(g *ipvsctl.Goal, svc ipvsctl.ServiceKey, srv ipvsctl.ServerKey, yes bo
 	if !yes {
 		delete(g.Keep[svc], srv)
 		return
-	}
-	if g.Keep == nil {
-		g.Keep = map[ipvsctl.ServiceKey]map[ipvsctl.ServerKey]bool{}
 	}
 	if g.Keep[svc] == nil {
 		g.Keep[svc] = map[ipvsctl.ServerKey]bool{}
