@@ -261,6 +261,24 @@ func TestTieInAGroup(t *testing.T) {
 	w.expect("a says nothing: 1b has the higher address", Master, Master, Backup, Backup)
 }
 
+// A tie that comes to nothing, as with a last word, was a second master all the same.
+func TestAnnouncesAgainAfterATieInAGroup(t *testing.T) {
+	first, c := testConfig(), testConfig()
+	c.VRID++
+	JoinGroup([]*Config{&first, &c})
+	r := newRig(t, c)
+	r.up("init -> backup (start)")
+	r.now, _ = r.m.Deadline()
+	r.step(Event{Kind: EventTimer})
+	r.step(Event{Kind: EventGroup, Group: GroupLead})
+	r.step(held)
+	r.expect("", adv(100, time.Second, addrC))
+	r.now = r.now.Add(time.Second)
+	r.step(Event{Kind: EventTimer})
+	r.now = r.now.Add(100 * time.Millisecond)
+	r.expect("announce round", Event{Kind: EventTimer})
+}
+
 func TestJoinGroup(t *testing.T) {
 	v6 := Config{VRID: 5, Version: V3, Family: IPv6, Interval: time.Second}
 	v4 := Config{VRID: 5, Version: V3, Family: IPv4, Interval: 100 * time.Millisecond}

@@ -47,6 +47,8 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 	case p == m.priority && order == 0:
 		m.count(CountOwnAddress)
 	case p == m.priority && order > 0 && m.tieWaits(now):
+		// If we stay, there were two: neighbours have to be told.
+		m.reannounceAt = now.Add(m.cfg.GroupInterval + tieSlack)
 	case p > m.priority || p == m.priority && order > 0:
 		r := CauseHigherPriority
 		if p == m.priority {

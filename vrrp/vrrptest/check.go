@@ -267,7 +267,11 @@ func (s *Segment) demoted(n *Node, e vrrp.Event) {
 	}
 	for _, w := range n.peers {
 		if w.Source == e.Source && w.master() && w.listening() && s.mutual(n.id, w.id) && !s.unheard(n, w) {
-			s.promise(promise{kind: promiseAnnounce, node: w.id}, s.now.Add(time.Second+2*workerSlowest+2*delayMost+margin))
+			d := time.Second + 2*workerSlowest + 2*delayMost + margin
+			if w.Config.GroupTie {
+				d += w.Config.GroupInterval + tieSlack // after it has waited for the decision
+			}
+			s.promise(promise{kind: promiseAnnounce, node: w.id}, s.now.Add(d))
 		}
 	}
 }

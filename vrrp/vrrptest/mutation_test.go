@@ -42,7 +42,7 @@ var mutations = []struct {
 	{name: "group takes part with one unfit", file: "../group.go", slow: true,
 		old: "unfit > 1 || unfit == 1 && !m.Unfit, GroupNone", new: "false, GroupNone"},
 	{name: "each of a group yields by itself", file: "../machine_master.go", slow: true,
-		old: "	case p == m.priority && order > 0 && m.tieWaits(now):\n", new: ""},
+		old: "order > 0 && m.tieWaits(now):\n", new: "order > 0 && false:\n"},
 	{name: "tie in a group waits for ever", file: "../group.go", slow: true,
 		old: "return now.Sub(m.tieAt) <= m.cfg.GroupInterval+tieSlack", new: "return true"},
 	{name: "group hands over too fast", file: "../machine.go", slow: true,
