@@ -16,12 +16,12 @@ span() { awk -v a="$(json /tmp/writes.json first_ns)" -v b="$(json /tmp/writes.j
 begin() { agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1; wait_table lvs1 $n 120s || { tail -5 $RUN/lvs1/log >&2; exit 1; }; sleep 3; }
 begin
 # Nothing to do: CPU of everything the agent does in WINDOW seconds, a pass each second.
-window=50
+window=20
 benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p1; sleep $window; benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p2
-read -r s0 c0 <<<"$(passes)"; sleep 20; read -r s1 c1 <<<"$(passes)"
+read -r s0 c0 <<<"$(passes)"; sleep 10; read -r s1 c1 <<<"$(passes)"
 awk -v a="$(json /tmp/p1 cpu_ns)" -v b="$(json /tmp/p2 cpu_ns)" -v w=$window -v e=$every 'BEGIN{print (b - a)/1e6/(w/e)}' >/tmp/noop
 noop=$(awk -v s="$(awk -v a="$s0" -v b="$s1" 'BEGIN{print b - a}')" -v c=$((c1 - c0)) 'BEGIN{print s/c}')
-say "a pass takes $noop s, $((c1 - c0)) in 20 s"
+say "a pass takes $noop s, $((c1 - c0)) in 10 s"
 figure repair "$n servers: a pass with nothing to do, CPU (the agent's whole)" ms </tmp/noop
 for ((r = 1; r <= runs; r++)); do in_ns lvs1 benchtool spend ipvsadm -Ln | tee /tmp/spend >&2; awk -v a="$(json /tmp/spend cpu_ns)" 'BEGIN{print a/1e6}'; done >/tmp/adm
 agent_name=ipvsadm figure repair "$n servers: a pass with nothing to do, CPU (the agent's whole)" ms </tmp/adm
