@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -80,7 +79,7 @@ func seeds(t *testing.T) (first, last uint64) {
 	t.Helper()
 	v := os.Getenv("LVSHA_SEED")
 	if v == "" {
-		return 1, 1
+		return 7, 7
 	}
 	a, b, both := strings.Cut(v, "-")
 	first, err := strconv.ParseUint(a, 10, 64)
@@ -210,7 +209,7 @@ func (c *chaos) end() {
 		c.file(next, "another weight")
 		for i, d := range c.directors {
 			c.reload(i)
-			c.weights(d, map[netip.Addr]int{c.Servers[0].Addr: 1 + n%2, c.Servers[1].Addr: 1, c.Servers[2].Addr: 1})
+			c.within(2*boundVerdict, "the reload is seen in the table", c.matches)
 			c.ask(d, 0, "drain", "web/web1")
 			c.ask(d, 0, "ready", "web/web1")
 		}
