@@ -168,6 +168,9 @@ func TestNoRequestFails(t *testing.T) {
 		edit func(string) string
 	}{
 		{"dr", lab.DR, nil},
+		{"full nat", lab.NAT, func(text string) string {
+			return strings.Replace(text, "[defaults]\n", "[defaults]\nsnat = true\n", 1)
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := startSeamless(t, lab.Options{Mode: tt.mode, Servers: 4}, tt.edit)
