@@ -155,6 +155,7 @@ func (s *Speaker) Configure(ctx context.Context, c link.Configure) error {
 			plan.add = append(plan.add, s.newMember(spec, &plan))
 		}
 	}
+	resumeTogether(plan.add)
 	for name, m := range s.members {
 		if !wanted[name] && !m.leaving {
 			m.leaving = true
@@ -270,6 +271,22 @@ func (s *Speaker) lookBack(in *instance) bool {
 	in.mark, last = s.journal.slot(&in.spec, taken)
 	note(in.mark, 0)
 	return recent(last, now(), in.spec.Config.Interval) && s.o.Renewed != nil && s.o.Renewed(in.spec)
+}
+
+// resumeTogether: a sync group goes on as master only if all of it can; half
+// of it would be master here and half of it there.
+func resumeTogether(added []*instance) {
+	halved := map[string]bool{}
+	for _, in := range added {
+		if in.grouped() && !in.resuming {
+			halved[in.spec.Group] = true
+		}
+	}
+	for _, in := range added {
+		if in.grouped() && halved[in.spec.Group] {
+			in.resuming = false
+		}
+	}
 }
 
 // track has the interfaces watched that an instance depends on. They count as
