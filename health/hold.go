@@ -54,9 +54,12 @@ const (
 const (
 	rushLook = 200_000
 	rushTime = 50_000_000
-	// A probe that passed after a hint is made again some times, each after
-	// twice the time: 0.3, 0.6, 1.2, 2.4 ms.
-	furtherLook, furtherLooks = 300_000, 4
+	// A probe that passed after a hint is made again some times, furtherLook
+	// apart: for 5 ms after the end of a connection, when the process at the
+	// other end may still be dying, and less after an event of the path, which
+	// may concern thousands.
+	furtherLook          = 400_000
+	looksEnded, looksWay = 12, 3
 )
 
 func (h *holding) status() HoldStatus {
@@ -178,16 +181,16 @@ func (e *engine) hints() []*check {
 // hint makes a probe of c due now, and if it fails the ones that are missing
 // for a verdict follow back to back. If it passes, a few more look again. A probe under way may have begun before
 // whatever the hint is about: another one follows it.
-func (b *book) hint(c *check, now int64) {
+func (b *book) hint(c *check, now int64, looks int32) {
 	switch c.stage {
 	case idle:
 		if c.verdict.State == Up {
-			c.rush, c.looks = int32(c.spec.fall()), 0
+			c.rush, c.looks = int32(c.spec.fall()), looks
 			c.plan = now
 			b.place(c, now)
 		}
 	case running, overdue:
-		c.again = true
+		c.again, c.looks = true, max(c.looks, looks)
 	case gone:
 	}
 }
@@ -196,16 +199,16 @@ func (b *book) hint(c *check, now int64) {
 func (b *book) hurry(c *check, f *Failure, now int64) {
 	switch {
 	case c.verdict.State != Up:
-		c.rush, c.again = 0, false
+		c.rush, c.looks, c.again = 0, 0, false
 		return
 	case c.again:
-		c.again, c.looks, c.rush = false, 0, int32(c.spec.fall())
-	case f == nil && c.looks < furtherLooks && c.rush > 0:
+		c.again, c.rush = false, int32(c.spec.fall())
+	case f == nil && c.looks > 0 && c.rush > 0:
 		// A process that dies closes its sockets one by one, and the listening one may be the last.
-		now += furtherLook << c.looks
-		c.looks++
+		now += furtherLook
+		c.looks--
 	case f == nil || c.rush == 0:
-		c.rush = 0
+		c.rush, c.looks = 0, 0
 		return
 	default:
 		if c.rush--; c.rush == 0 {
@@ -226,7 +229,7 @@ func (s *Scheduler) Hint(match func(netip.Addr) bool) {
 	for _, c := range s.book.checks {
 		if c.hold != nil && now-c.hold.hintedAt >= minHintPause && match(c.spec.Target.Addr()) {
 			c.hold.hintedAt = now
-			s.book.hint(c, now)
+			s.book.hint(c, now, looksWay)
 		}
 	}
 	if s.driver != nil {

@@ -178,11 +178,27 @@ func TestHintFromOutside(t *testing.T) {
 	until(t, "up", func() bool { return probes(s, spec.Key()) == 1 })
 	s.Hint(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.1") })
 	s.Hint(func(a netip.Addr) bool { return a == d.addr().Addr() })
-	until(t, "probed again, and some times more", func() bool { return probes(s, spec.Key()) == 6 })
+	until(t, "probed again, and some times more", func() bool { return probes(s, spec.Key()) == 2+looksWay })
 	s.Hint(func(netip.Addr) bool { return true }) // too soon after the last
 	<-time.After(20 * time.Millisecond)
-	if n := probes(s, spec.Key()); n != 6 {
+	if n := probes(s, spec.Key()); n != 2+looksWay {
 		t.Error(n, "probes")
+	}
+}
+
+// A process that dies may close its listening socket last: the probes that
+// follow the end of its connection go on for 5 ms.
+func TestEndOfHeldIsLookedInto(t *testing.T) {
+	d := newDaemon(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	s := NewScheduler(Options{})
+	spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: time.Hour, Timeout: time.Second, Hold: true}}
+	run(t, s, spec)
+	until(t, "held", func() bool { return held(s, spec.Key()) && d.open() == 1 })
+	before := probes(s, spec.Key())
+	d.hangUp(true)
+	until(t, "looked into", func() bool { return probes(s, spec.Key()) >= before+1+looksEnded })
+	if looksEnded*furtherLook < 4_500_000 {
+		t.Error("the looks end before the process does")
 	}
 }
 

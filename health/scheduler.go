@@ -133,7 +133,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		// reply that waits was still on time.
 		d.collect(now, finish)
 		for _, c := range d.hints() {
-			s.book.hint(c, now)
+			s.book.hint(c, now, looksEnded)
 			if c.hold != nil && c.hold.off {
 				s.opts.Log.Info("held connection given up: the server closes it, but passes its probes", "check", string(c.key), "closes", c.hold.closes)
 			}
