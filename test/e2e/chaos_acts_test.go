@@ -79,8 +79,16 @@ func (c *chaos) actServer(k int) bool {
 			m.failing = true
 		}
 	}
+	c.noticed()
 	c.need(boundVerdict)
 	return true
+}
+
+// noticed lets the time of a verdict go by: where it changes no table, all
+// looks well at once, and the next step would meet it under way.
+func (c *chaos) noticed() {
+	c.Helper()
+	c.must(lab.Pause(c.ctx, boundVerdict-chaosRemove-slack+chaosInterval))
 }
 
 // still keeps what the kernel of a director holds while nobody writes to it:
@@ -263,11 +271,13 @@ func (c *chaos) actCable(i int) bool {
 		c.did("cable of lvs%d cut", i+1)
 		c.must(host.Cut())
 		m.cut = true
+		c.noticed()
 		c.need(boundRole + boundVerdict)
 	default:
 		c.did("lvs%d is silent", i+1)
 		c.must(host.Mute())
 		m.muted = true
+		c.noticed()
 		c.need(boundRole + boundVerdict)
 	}
 	// Nothing removes the address of a dead director but its lifetime.
