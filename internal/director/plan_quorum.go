@@ -76,7 +76,9 @@ func (p *pool) quorum(s *State) {
 	if p.dec.Quorum.State != QuorumLost {
 		return
 	}
-	if p.hasSorry() && p.dec.ServingWeight < max(1, svc.Quorum) {
+	// While the hysteresis alone keeps the quorum lost, the sorry server stays
+	// too, or it would flap in its place; but a floor that is kept comes first.
+	if p.hasSorry() && (p.dec.ServingWeight < max(1, svc.Quorum) || p.dec.Floor.Weight == 0) {
 		p.dec.SorryActive = true
 		p.stepBack()
 		for j := range p.dec.Servers {
@@ -84,7 +86,7 @@ func (p *pool) quorum(s *State) {
 			if dec.InTable && (dec.Weight > 0 || dec.Keep) {
 				dec.Weight, dec.Keep = 0, false
 				if dec.State == ServerUp {
-					dec.Why = fmt.Sprintf("stands back for the sorry server: healthy weight %d, quorum %d", p.dec.HealthyWeight, max(1, svc.Quorum))
+					dec.Why = fmt.Sprintf("stands back for the sorry server: healthy weight %d, needs %d", p.dec.HealthyWeight, need)
 				}
 			}
 		}
