@@ -15,9 +15,10 @@ val() { json "$1" "$2"; }
 for size in $sizes; do
   n=${size%:*} DELAY=${size#*:}
   farm_services $n; agent_conf lvs1 $RUN/lvs1
-  witness -want $n -timeout 120s; watch=$!
+  witness -want $n -timeout 30s; watch=$!
   t0=$(now); agent_start lvs1 $RUN/lvs1; wait $watch
   t1=$(val /tmp/writes.json complete_ns) start_writes=$(val /tmp/writes.json writes)
+  say "start: $(cat /tmp/writes.json)"
   [ -n "$t1" ] || { tail -5 $RUN/lvs1/log >&2; say "table incomplete"; }
   sleep 1; benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p0; cpu_start=$(val /tmp/p0 cpu_ns)
   sleep "$(awk -v d="$DELAY" 'BEGIN{print 2*d + 2}')"
@@ -28,8 +29,9 @@ for size in $sizes; do
   # One change: another real server in the last service.
   echo "TCP $VIP:$((1000 + (n - 1) / 100)) rr DR 10.8.250.1:80 1" >>$RUN/services
   agent_conf lvs1 $RUN/lvs1
-  witness -want 1 -match "$(hex_of 10.8.250.1:80)" -quiet 1s -timeout 60s; watch=$!
+  witness -want 1 -match "$(hex_of 10.8.250.1:80)" -quiet 1s -timeout 20s; watch=$!
   benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p3; r0=$(now); agent_reload $RUN/lvs1; wait $watch
+  say "reload: $(cat /tmp/writes.json)"
   r1=$(val /tmp/writes.json complete_ns); left=$(in_ns lvs1 benchtool count | awk '{print $2}')
   sleep "$(awk -v d="$DELAY" 'BEGIN{print d + 1}')"; benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p4
   awk -v a="$agent_name" -v n="$n" -v d="$DELAY" -v k="$CHECK" -v t0="$t0" -v t1="${t1:-0}" -v cs="$cpu_start" \
