@@ -30,20 +30,21 @@ this one goes on forwarding until that one is there.
 `)
 		f.PrintDefaults()
 	}
-	if err := f.Parse(args); err != nil {
+	words, err := interspersed(f, args)
+	if err != nil {
 		return usageCode(err)
 	}
-	if f.NArg() != 1 {
+	if len(words) != 1 {
 		fmt.Fprintln(stderr, "lvs-ha failover: name one VRRP instance; \"lvs-ha status\" shows them")
 		return exitUsage
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	err := control.NewClient(filepath.Join(*dir, socketName)).Failover(ctx, link.Failover{Instance: f.Arg(0), For: *wait, Force: *force})
+	err = control.NewClient(filepath.Join(*dir, socketName)).Failover(ctx, link.Failover{Instance: words[0], For: *wait, Force: *force})
 	if err != nil {
 		fmt.Fprintf(stderr, "lvs-ha: %v\n", err)
 		return control.ExitCode(err)
 	}
-	fmt.Fprintf(stdout, "%s: releasing the addresses\n", f.Arg(0))
+	fmt.Fprintf(stdout, "%s: releasing the addresses\n", words[0])
 	return exitOK
 }

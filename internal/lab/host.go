@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type Host struct {
 
 	mu   sync.Mutex
 	proc map[string]*os.File // open files of /proc/net, by name
+	read bytes.Buffer        // of readNet
 }
 
 // newHost makes the namespace.
@@ -141,7 +143,13 @@ func (h *Host) readNet(name string) ([]byte, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(f)
+	// A listing of IPVS that is read in pieces can lose services between them
+	// where several namespaces have some: ask for more than the page that the
+	// kernel gives at once.
+	h.read.Reset()
+	h.read.Grow(16 << 10)
+	_, err := h.read.ReadFrom(f)
+	return bytes.Clone(h.read.Bytes()), err
 }
 
 // DialContext connects from the host.
