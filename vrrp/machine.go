@@ -60,6 +60,7 @@ type Machine struct {
 	suppressed     bool // by EventRelease, until suppressUntil if that is set
 	suppressUntil  Time
 	dropAt         Time // let go of the addresses, after yielding as master
+	unheard        bool // gave mastership up and met nobody: the last word is still to be said
 
 	// Master.
 	advertAt     Time

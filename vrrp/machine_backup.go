@@ -42,7 +42,7 @@ func (m *Machine) advertisement(now Time, a *Advertisement, from netip.Addr) {
 	}
 	switch m.state {
 	case Backup:
-		m.backupHears(now, a)
+		m.backupHears(now, a, from)
 	case Master:
 		m.masterHears(now, a, from)
 	case Releasing:
@@ -52,7 +52,7 @@ func (m *Machine) advertisement(now Time, a *Advertisement, from netip.Addr) {
 }
 
 // backupHears is RFC 9568 section 6.4.2.
-func (m *Machine) backupHears(now Time, a *Advertisement) {
+func (m *Machine) backupHears(now Time, a *Advertisement, from netip.Addr) {
 	if a.Priority == 0 {
 		// min: a flood of these cannot keep us from taking over.
 		m.zeroHeard = true
@@ -75,6 +75,12 @@ func (m *Machine) backupHears(now Time, a *Advertisement) {
 		m.preemptAt = 0
 	}
 	m.adopt(a)
+	if m.unheard && (a.Priority > m.priority || a.Priority == m.priority && compareAddr(from, m.source) > 0) {
+		// We were master beyond a cut and gave up there with nobody to hear it: this
+		// one may have been master all the time, and has to announce again.
+		m.unheard = false
+		m.send(m.priority, m.masterInterval)
+	}
 	m.heardAt, m.zeroHeard, m.wants = now, false, false
 	m.downBase = now
 	m.downAt = now.Add(m.MasterDown())

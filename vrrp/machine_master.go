@@ -6,6 +6,7 @@ import "net/netip"
 // then the addresses; they are announced when they are on the link.
 func (m *Machine) enterMaster(now Time, r TransitionReason, planned bool) {
 	m.leaveMaster() // nothing of an earlier term
+	m.unheard = false
 	m.masterInterval = m.cfg.Interval
 	m.advertise(now)
 	m.announce = true
@@ -258,6 +259,7 @@ func (m *Machine) released(now Time) {
 	switch w := m.waiting(now); w {
 	case CauseNone:
 		m.enterBackup(now, m.heardAt, r, true)
+		m.unheard = r == CauseReleaseTimeout
 		// Who hears the second priority 0 goes first.
 		m.downAt = max(m.downAt, now.Add(m.longestSkew()+offerSlack))
 	default:

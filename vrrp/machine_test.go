@@ -420,6 +420,18 @@ func TestRFC9568_6_4_3_ShutdownMakesBeforeBreak(t *testing.T) {
 		r.step(stopIt)
 		r.timer(5300*time.Millisecond, "send 0; drop; releasing -> init (release-timeout, planned)")
 	})
+	t.Run("nobody, and a better one later", func(t *testing.T) {
+		r := master(t, testConfig())
+		r.at(4 * time.Second)
+		r.step(Event{Kind: EventRelease})
+		r.timer(5300*time.Millisecond, "send 0; drop; releasing -> backup (release-timeout, planned)")
+		r.at(5400 * time.Millisecond)
+		r.expect("", adv(50, time.Second, addrA)) // to which nothing is owed
+		r.step(adv(0, time.Second, addrA))
+		r.at(5450 * time.Millisecond)
+		r.expect("send 100", adv(200, time.Second, addrA)) // the last word
+		r.expect("", adv(200, time.Second, addrA))
+	})
 	t.Run("a better one follows", func(t *testing.T) {
 		r := master(t, testConfig())
 		r.at(4 * time.Second)

@@ -39,6 +39,9 @@ func (c check) actions(actions []vrrp.Action) {
 				s.violate(n, "%v after everything had settled", a)
 			}
 			at = a.To
+			if a.To == vrrp.Master || a.Reason == vrrp.CauseReleaseTimeout {
+				n.unheard = a.To == vrrp.Backup
+			}
 		case vrrp.ActionSend:
 			sent++
 			c.send(a, after, sent)
@@ -99,6 +102,9 @@ func (n *Node) wantPriority() uint8 {
 func (c check) send(a *vrrp.Action, after vrrp.State, sent int) {
 	n, s := c.n, c.n.seg
 	lastWord := c.before == vrrp.Master && after == vrrp.Backup
+	if c.before == vrrp.Backup && after == vrrp.Backup && n.unheard && c.event.Kind == vrrp.EventAdvertisement && c.better() {
+		lastWord, n.unheard = true, false
+	}
 	switch {
 	case a.Priority == 0:
 		if c.before != vrrp.Master && c.before != vrrp.Releasing {

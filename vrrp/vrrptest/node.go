@@ -54,6 +54,7 @@ type Node struct {
 
 	leaving    bool // was told to stop
 	left       bool // not master any more since the group decided last
+	unheard    bool // gave mastership up and nobody was there: owes a last word
 	groupFault bool // as decided last
 
 	// Address worker and kernel.
@@ -91,7 +92,7 @@ func (n *Node) begin() {
 	n.life++
 	n.m = vrrp.NewMachine(n.Config)
 	n.ready, n.fault, n.delta, n.worn = false, false, 0, 0
-	n.leaving, n.left, n.groupFault = false, false, false
+	n.leaving, n.left, n.unheard, n.groupFault = false, false, false, false
 	n.stalledUntil, n.inbox = 0, n.inbox[:0]
 	n.fire, n.plan, n.turns = 0, 0, 0
 	n.oracle = oracle{}
