@@ -15,6 +15,9 @@ import (
 // the time or seldom. The kernel copies a connection only when a packet comes:
 // each has to have one while the director is still backup.
 func TestFailbackAfterReboot(t *testing.T) {
+	if os.Getenv("LVSHA_LONG") == "" {
+		t.Skip("costly: runs with LVSHA_LONG set (make test-long)")
+	}
 	binary(t)
 	needIPVS(t)
 	needProgram(t, "ipvsadm")

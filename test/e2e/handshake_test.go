@@ -15,6 +15,9 @@ import (
 // one request fails, whoever hands over; without them one in mid-handshake is
 // lost now and then, whatever the directors do.
 func TestHandshakesSurviveHandOver(t *testing.T) {
+	if os.Getenv("LVSHA_LONG") == "" {
+		t.Skip("costly: runs with LVSHA_LONG set (make test-long)")
+	}
 	binary(t)
 	needIPVS(t)
 	s := open(t, lab.Options{Mode: lab.DR, Servers: 3})

@@ -173,6 +173,9 @@ func TestNoRequestFails(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.mode != lab.DR && os.Getenv("LVSHA_LONG") == "" {
+				t.Skip("costly: runs with LVSHA_LONG set (make test-long)")
+			}
 			x := startSeamless(t, lab.Options{Mode: tt.mode, Servers: 4}, tt.edit)
 			x.steps()
 		})
