@@ -145,12 +145,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 		want, seq, ending := k.want, k.seq, k.ending
 		k.ending = nil
 		k.mu.Unlock()
-		if len(ending) > 0 {
-			k.end(ending)
-		}
 		if want != nil {
 			k.pass(want, seq)
 			timer.Reset(max(want.Interval, minInterval))
+		}
+		// After the rules, for thousands of entries take their time and the rules
+		// are for whoever comes next.
+		if len(ending) > 0 {
+			k.end(ending)
 		}
 		select {
 		case <-ctx.Done():

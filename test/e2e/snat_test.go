@@ -110,15 +110,17 @@ servers = [{ name = "web1", address = %q, port = %d }, { name = "web2", address 
 	}
 	s.rewrite(full)
 	for _, d := range []*lab.Director{s.lvs1, s.lvs2} {
-		list := s.table(d.Host(), true)
-		if !strings.Contains(list, "tcp dport 5000-5010 meta mark set 0x4c56") {
-			t.Error(list)
-		}
-		for key, want := range map[string]string{"conntrack": "1", "expire_nodest_conn": "1", "expire_quiescent_template": "1"} {
-			if got := strings.TrimSpace(s.text(d.Host(), "cat", "/proc/sys/net/ipv4/vs/"+key)); got != want {
-				t.Errorf("%s: %s is %s", d.Host().Name, key, got)
+		s.slowly(10*time.Second, d.Host().Name+" has marks and settings", func() error {
+			if list := s.text(d.Host(), "nft", "list", "table", "inet", "lvs_ha"); !strings.Contains(list, "tcp dport 5000-5010 meta mark set 0x4c56") {
+				return errors.New(list)
 			}
-		}
+			for key, want := range map[string]string{"conntrack": "1", "expire_nodest_conn": "1", "expire_quiescent_template": "1"} {
+				if got := strings.TrimSpace(s.text(d.Host(), "cat", "/proc/sys/net/ipv4/vs/"+key)); got != want {
+					return fmt.Errorf("%s is %s", key, got)
+				}
+			}
+			return nil
+		})
 	}
 	s.slowly(10*time.Second, "the range is a service", func() error {
 		table, err := s.lvs1.Host().Table()
@@ -179,9 +181,12 @@ servers = [{ name = "web1", address = %q, port = %d }, { name = "web2", address 
 		}
 		return nil
 	})
-	if list := s.table(s.lvs1.Host(), true); strings.Contains(list, "5000-5010") || strings.Contains(list, "10.0.1.22") {
-		t.Error("the table holds what the configuration has not:\n", list)
-	}
+	s.slowly(10*time.Second, "the table holds only what the configuration has", func() error {
+		if list := s.text(s.lvs1.Host(), "nft", "list", "ruleset"); !strings.Contains(list, "lvs_ha") || strings.Contains(list, "5000-5010") || strings.Contains(list, "10.0.1.22") {
+			return errors.New(list)
+		}
+		return nil
+	})
 
 	// Nothing needs the table any more, then the agent stops and leaves nothing.
 	s.rewrite(func(text string) string { return text })
