@@ -212,7 +212,8 @@ func TestAdviceWeight(t *testing.T) {
 
 // dnsServer answers each query with what f makes of it.
 func dnsServer(t *testing.T, f func(q dnsmessage.Message, raw []byte) [][]byte) netip.AddrPort {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	// No connection of another test has this address, whose port TCP may want too.
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 53)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (p *pool) quorum(s *State) {
 			if dec.InTable && (dec.Weight > 0 || dec.Keep) {
 				dec.Weight, dec.Keep = 0, false
 				if dec.State == ServerUp {
-					dec.Why = fmt.Sprintf("stands back for the sorry server: healthy weight %d, needs %d", p.dec.HealthyWeight, need)
+					dec.Why = fmt.Sprintf("stands back for the sorry server: healthy weight %d, needs %d", p.dec.HealthyWeight, max(1, uint64(svc.Quorum))+uint64(svc.QuorumHysteresis))
 				}
 			}
 		}
