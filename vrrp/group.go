@@ -102,11 +102,12 @@ func JoinGroup(members []*Config) {
 // tieWaits tells whether a master that has lost a tie on its own segment leaves
 // it to the first member of its group. The masters there hear each other within
 // an interval, if at all.
-func (m *Machine) tieWaits(now Time) bool {
+func (m *Machine) tieWaits(now Time, interval time.Duration) bool {
 	if !m.cfg.GroupTie {
 		return false
 	}
-	if m.tieAt == 0 || now.Sub(m.tieHeard) > 3*m.cfg.GroupInterval {
+	// The winner may be slower than all of us.
+	if m.tieAt == 0 || now.Sub(m.tieHeard) > 3*max(m.cfg.GroupInterval, interval) {
 		m.tieAt = now
 	}
 	m.tieHeard = now

@@ -45,6 +45,11 @@ type Machine struct {
 	failures    int
 	heldSince   Time
 
+	// The interval before the latest reconfiguration, if it was longer: one that
+	// has not adopted the new one, because it is about to preempt, has that skew.
+	former      time.Duration
+	formerUntil Time
+
 	// Backup.
 	masterInterval time.Duration // MAdver: of the master, as adopted
 	downAt         Time
@@ -249,11 +254,15 @@ func (m *Machine) owner() bool { return m.priority == OwnerPriority }
 
 // longestSkew is an upper bound of everybody's skew under us; of a group's it
 // takes over as one.
-func (m *Machine) longestSkew() time.Duration {
+func (m *Machine) longestSkew(now Time) time.Duration {
 	if m.cfg.Version == V2 {
 		return max(time.Second, m.cfg.GroupSkew)
 	}
-	return max(m.cfg.Interval, m.cfg.GroupSkew)
+	d := max(m.cfg.Interval, m.cfg.GroupSkew)
+	if now < m.formerUntil {
+		d = max(d, m.former)
+	}
+	return d
 }
 
 // waiting tells what keeps the instance from taking part; CauseNone if nothing does.

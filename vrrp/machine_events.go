@@ -99,6 +99,9 @@ func (m *Machine) reconfigure(now Time, c Config) {
 	if c.Preempt != m.cfg.Preempt || c.PreemptDelay != m.cfg.PreemptDelay {
 		m.preemptAt = 0
 	}
+	if c.Interval < own && (now >= m.formerUntil || own > m.former) {
+		m.former, m.formerUntil = own, now.Add(4*own)
+	}
 	m.cfg = c
 	m.priority = m.effective()
 	m.wants = m.wants && c.Grouped

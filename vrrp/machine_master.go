@@ -47,7 +47,7 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		m.answer(now)
 	case p == m.priority && order == 0:
 		m.count(CountOwnAddress)
-	case p == m.priority && order > 0 && m.tieWaits(now):
+	case p == m.priority && order > 0 && m.tieWaits(now, a.Interval):
 		// If we stay, there were two: neighbours have to be told.
 		m.reannounceAt = now.Add(m.cfg.GroupInterval + tieSlack)
 	case p > m.priority || p == m.priority && order > 0:
@@ -205,7 +205,7 @@ func (m *Machine) claim(now Time) {
 func (m *Machine) offer(now Time) {
 	m.send(0, m.cfg.Interval)
 	m.advertAt, m.claimAt, m.offeredAt = 0, 0, now
-	m.offerUntil = now.Add(m.longestSkew() + offerSlack)
+	m.offerUntil = now.Add(m.longestSkew(now) + offerSlack)
 }
 
 // withdrawOffer: the director is back.
@@ -216,7 +216,7 @@ func (m *Machine) withdrawOffer(now Time) {
 
 // releaseBound is the longest that addresses stay after priority 0.
 func (m *Machine) releaseBound(now Time) Time {
-	return now.Add(min(m.longestSkew()+releaseSlack, releaseMost))
+	return now.Add(min(m.longestSkew(now)+releaseSlack, releaseMost))
 }
 
 // release hands over in order: priority 0 at once, the addresses stay until
@@ -261,7 +261,7 @@ func (m *Machine) released(now Time) {
 		m.enterBackup(now, m.heardAt, r, true)
 		m.unheard = r == CauseReleaseTimeout
 		// Who hears the second priority 0 goes first.
-		m.downAt = max(m.downAt, now.Add(m.longestSkew()+offerSlack))
+		m.downAt = max(m.downAt, now.Add(m.longestSkew(now)+offerSlack))
 	default:
 		if w != CauseStop {
 			r = w
