@@ -30,7 +30,7 @@ const (
 	boundStart            = boundRole + 2*time.Second   // and the first verdicts
 	boundBack             = 10*time.Second + boundRole  // waits for servers it lost
 	boundHang             = 15*time.Second + boundStart // silence that is taken for the end
-	chaosSlice            = 10
+	chaosSlice            = 7
 	chaosLong             = 12 * time.Minute
 	chaosReloads          = 8
 	chaosGrowth, chaosEnd = 4, 12

@@ -173,8 +173,8 @@ func TestNoRequestFails(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.mode != lab.DR && os.Getenv("LVSHA_LONG") == "" {
-				t.Skip("costly: runs with LVSHA_LONG set (make test-long)")
+			if long := os.Getenv("LVSHA_LONG"); long == "slice" || tt.mode != lab.DR && long == "" {
+				t.Skip("costly: make test runs it with dr, make test-long both")
 			}
 			x := startSeamless(t, lab.Options{Mode: tt.mode, Servers: 4}, tt.edit)
 			x.steps()
