@@ -101,6 +101,33 @@ func TestNoWayThere(t *testing.T) {
 	})
 }
 
+// cable makes links v0 and v1 of this namespace, with a network on v0 in which
+// neighbours that are not there are given up soon.
+func cable(t *testing.T) (*netlink.Handle, netlink.Link) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	must(err)
+	must(h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}))
+	for _, name := range []string{"lo", "v0", "v1"} {
+		l, err := h.LinkByName(name)
+		must(err)
+		must(h.LinkSetUp(l))
+	}
+	v0, err := h.LinkByName("v0")
+	must(err)
+	for name, v := range map[string]string{"mcast_solicit": "1", "retrans_time_ms": "50"} {
+		must(os.WriteFile("/proc/sys/net/ipv4/neigh/v0/"+name, []byte(v), 0o644))
+	}
+	must(h.AddrAdd(v0, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}}))
+	return h, v0
+}
+
 // A server that could not be reached for a while is up when it can: the ICMP
 // error of a probe must not stick to the socket that the next one uses.
 func TestNeighbourComesBack(t *testing.T) {
@@ -110,21 +137,8 @@ func TestNeighbourComesBack(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		must(err)
+		h, l := cable(t)
 		defer h.Close()
-		must(h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}))
-		for _, name := range []string{"lo", "v0", "v1"} {
-			l, err := h.LinkByName(name)
-			must(err)
-			must(h.LinkSetUp(l))
-		}
-		l, err := h.LinkByName("v0")
-		must(err)
-		for name, v := range map[string]string{"mcast_solicit": "1", "retrans_time_ms": "50"} {
-			must(os.WriteFile("/proc/sys/net/ipv4/neigh/v0/"+name, []byte(v), 0o644))
-		}
-		must(h.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}}))
 		for i, timeout := range []time.Duration{3 * time.Second, 20 * time.Millisecond} {
 			there := net.IPv4(192, 0, 2, byte(9+i))
 			spec := Spec{Target: netip.MustParseAddrPort(there.String() + ":80"), Method: &Method{Type: TCP, Interval: 20 * time.Millisecond, Timeout: timeout, Rise: 1, Fall: 3}}

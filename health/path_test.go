@@ -3,7 +3,6 @@ package health
 import (
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
@@ -20,21 +19,8 @@ func TestPathOfAProbe(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		must(err)
+		h, _ := cable(t)
 		defer h.Close()
-		must(h.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}))
-		for _, name := range []string{"lo", "v0", "v1"} {
-			l, err := h.LinkByName(name)
-			must(err)
-			must(h.LinkSetUp(l))
-		}
-		v0, err := h.LinkByName("v0")
-		must(err)
-		for name, v := range map[string]string{"mcast_solicit": "1", "retrans_time_ms": "50"} {
-			must(os.WriteFile("/proc/sys/net/ipv4/neigh/v0/"+name, []byte(v), 0o644))
-		}
-		must(h.AddrAdd(v0, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 1), Mask: net.CIDRMask(24, 32)}}))
 		rule := netlink.NewRule()
 		rule.Mark, rule.Priority, rule.Type, rule.Family = 7, 100, unix.FR_ACT_PROHIBIT, unix.AF_INET
 		must(h.RuleAdd(rule))
