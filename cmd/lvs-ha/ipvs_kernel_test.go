@@ -197,8 +197,18 @@ func TestIPVSKernelTraffic(t *testing.T) {
 	r.do("", "bash", "-c", "echo >/dev/tcp/127.0.0.1/9100") // refused, but counted
 
 	doc := r.stats()
-	// The kernel sums up every two seconds.
-	for end := time.Now().Add(10 * time.Second); doc.Totals.Connections != 4 && time.Now().Before(end); {
+	// The kernel sums up every two seconds, each service and server at a moment of its own.
+	counted := func() bool {
+		var services, servers uint64
+		for _, s := range doc.Services {
+			services += s.Counters.Connections
+			for _, srv := range s.Servers {
+				servers += srv.Counters.Connections
+			}
+		}
+		return doc.Totals.Connections == 4 && services == 4 && servers == 4
+	}
+	for end := time.Now().Add(10 * time.Second); !counted() && time.Now().Before(end); {
 		doc = r.stats()
 	}
 	var ours, theirs []string
