@@ -319,6 +319,38 @@ func TestGroupHandsOverWithTheSlowest(t *testing.T) {
 	}
 }
 
+// A reload that makes the slowest of a group faster: the next master may not
+// know it yet, also where the own interval did not get shorter.
+func TestGroupHandsOverWithTheFormerSlowest(t *testing.T) {
+	c, slow := testConfig(), testConfig()
+	c.Interval, slow.VRID = 50*time.Millisecond, c.VRID+1
+	JoinGroup([]*Config{&c, &slow})
+	releases := func(after, want time.Duration, reloads ...time.Duration) {
+		t.Helper()
+		r := newRig(t, c)
+		r.up("init -> backup (start)")
+		r.now, _ = r.m.Deadline()
+		r.step(Event{Kind: EventTimer})
+		r.step(Event{Kind: EventGroup, Group: GroupLead})
+		r.step(held)
+		for _, interval := range reloads {
+			c, slow := c, slow
+			c.Interval, slow.Interval = 100*time.Millisecond, interval
+			JoinGroup([]*Config{&c, &slow})
+			r.step(Event{Kind: EventReconfigure, Config: &c})
+			r.now = r.now.Add(after)
+		}
+		r.step(Event{Kind: EventGroup, Group: GroupYield})
+		if d, _ := r.m.Deadline(); d.Sub(r.now) != want {
+			t.Errorf("%v: %v after the last one it holds the addresses for %v, want %v", reloads, after, d.Sub(r.now), want)
+		}
+	}
+	releases(100*time.Millisecond, 1300*time.Millisecond, 100*time.Millisecond)
+	releases(5*time.Second, 400*time.Millisecond, 100*time.Millisecond)
+	// The one before is not forgotten, and the last one not with it.
+	releases(2500*time.Millisecond, 1300*time.Millisecond, 900*time.Millisecond, 100*time.Millisecond)
+}
+
 func TestDecideGroup(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -45,8 +45,9 @@ type Machine struct {
 	failures    int
 	heldSince   Time
 
-	// The interval before the latest reconfiguration, if it was longer: one that
-	// has not adopted the new one, because it is about to preempt, has that skew.
+	// Longest skew before reconfigurations that made it shorter, of the group as
+	// of the instance: one that has not adopted the new interval, because it is
+	// about to preempt, waits that long.
 	former      time.Duration
 	formerUntil Time
 
@@ -255,14 +256,18 @@ func (m *Machine) owner() bool { return m.priority == OwnerPriority }
 // longestSkew is an upper bound of everybody's skew under us; of a group's it
 // takes over as one.
 func (m *Machine) longestSkew(now Time) time.Duration {
-	if m.cfg.Version == V2 {
-		return max(time.Second, m.cfg.GroupSkew)
-	}
-	d := max(m.cfg.Interval, m.cfg.GroupSkew)
+	d := m.cfg.longestSkew()
 	if now < m.formerUntil {
 		d = max(d, m.former)
 	}
 	return d
+}
+
+func (c *Config) longestSkew() time.Duration {
+	if c.Version == V2 {
+		return max(time.Second, c.GroupSkew)
+	}
+	return max(c.Interval, c.GroupSkew)
 }
 
 // waiting tells what keeps the instance from taking part; CauseNone if nothing does.

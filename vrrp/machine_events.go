@@ -99,8 +99,10 @@ func (m *Machine) reconfigure(now Time, c Config) {
 	if c.Preempt != m.cfg.Preempt || c.PreemptDelay != m.cfg.PreemptDelay {
 		m.preemptAt = 0
 	}
-	if c.Interval < own && (now >= m.formerUntil || own > m.former) {
-		m.former, m.formerUntil = own, now.Add(4*own)
+	longest := m.longestSkew(now)
+	if c.longestSkew() < longest {
+		m.former = longest
+		m.formerUntil = max(m.formerUntil, now.Add(4*m.cfg.longestSkew()))
 	}
 	m.cfg = c
 	m.priority = m.effective()
