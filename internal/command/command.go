@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,12 +33,7 @@ type Result struct {
 	Output []byte         // the beginning of what it wrote
 }
 
-const (
-	maxOutput = 4 << 10
-	path      = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	// grace for output after the group is dead: somebody may have left the group and keep the pipe.
-	grace = 100 * time.Millisecond
-)
+const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Run runs the program and waits for it and its group to end. An error means
 // that it could not be started, or that ctx ended first (ctx.Err then tells).
@@ -86,18 +80,23 @@ func (c Command) run(ctx context.Context) (Result, error) {
 	if err := bare(c.As == nil || c.As.self); err != nil {
 		return Result{}, fmt.Errorf("cannot drop capabilities: %w", err)
 	}
-	out := &head{}
+	out, in, err := collect()
+	if err != nil {
+		return Result{}, fmt.Errorf("cannot run %s: %w", c.Argv[0], err)
+	}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
 	cmd.Env = append([]string{path}, c.Env...)
 	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = grace
+	cmd.Stdout, cmd.Stderr = in, in
 	// The thread lives as long as the program, so its death signal is that of the agent.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if c.As != nil && !c.As.self {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.As.uid, Gid: c.As.gid, Groups: c.As.groups}
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	in.Close()
+	if err != nil {
+		out.end()
 		return Result{}, fmt.Errorf("cannot run %s: %w", c.Argv[0], err)
 	}
 	pid := cmd.Process.Pid
@@ -123,8 +122,9 @@ func (c Command) run(ctx context.Context) (Result, error) {
 	mu.Lock()
 	reaped = true
 	mu.Unlock()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	stop()
+	said := out.end()
 	if cmd.ProcessState == nil {
 		return Result{}, err
 	}
@@ -132,7 +132,7 @@ func (c Command) run(ctx context.Context) (Result, error) {
 		return Result{}, e
 	}
 	st := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	res := Result{Output: out.bytes()}
+	res := Result{Output: said}
 	if st.Signaled() {
 		res.Signal = st.Signal()
 	} else {
@@ -182,23 +182,4 @@ func unbound() bool {
 		}
 	}
 	return true
-}
-
-// head keeps the beginning of what is written to it.
-type head struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (h *head) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.b = append(h.b, p[:min(len(p), maxOutput-len(h.b))]...)
-	return len(p), nil
-}
-
-func (h *head) bytes() []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.b
 }
