@@ -6,7 +6,7 @@ modules="virtio_pci virtio_blk virtio_console virtio_rng veth bridge dummy macvl
   nf_conntrack nf_tables nft_ct nft_nat nft_masq nft_reject_inet nft_limit nft_counter nft_log nft_fib_inet nft_chain_nat nft_queue nfnetlink_queue
   nf_conntrack_netlink xt_conntrack xt_mark xt_ipvs nft_compat af_packet_diag inet_diag tcp_diag udp_diag
   ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_fo ip_vs_ovf ip_vs_lblc ip_vs_lblcr ip_vs_dh ip_vs_sh
-  ip_vs_mh ip_vs_sed ip_vs_nq ip_vs_twos ip_vs_ftp ip_vs_pe_sip"
+  ip_vs_mh ip_vs_sed ip_vs_nq ip_vs_twos ip_vs_ftp ip_vs_pe_sip sctp"
 
 # strip_tools PATH: where a file of the cache belongs in the guest.
 strip_tools() { echo "${1#"$tools"}"; }
