@@ -329,10 +329,16 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
+// TestUnmanaged: who looks after services of others needs the kernel without
+// services of its own, too.
 func TestUnmanaged(t *testing.T) {
 	for text, want := range map[string]Unmanaged{"": UnmanagedIgnore, "[ipvs]\nunmanaged = \"warn\"": UnmanagedWarn, "[ipvs]\nunmanaged = \"remove\"": UnmanagedRemove} {
-		if got := mustParse(t, "a", "version = 1\n[nodes.a]\n"+text).IPVS.Unmanaged; got != want {
+		c := mustParse(t, "a", "version = 1\n[nodes.a]\n"+text)
+		if got := c.IPVS.Unmanaged; got != want {
 			t.Errorf("%q gives %q", text, got)
+		}
+		if got := c.UsesIPVS(); got != (want != UnmanagedIgnore) {
+			t.Errorf("%q: uses IPVS %v", text, got)
 		}
 	}
 }

@@ -29,8 +29,11 @@ type Config struct {
 	Services []Service // in the order of the file
 }
 
-// UsesIPVS tells whether the agent has anything to do in the kernel's IPVS.
-func (c *Config) UsesIPVS() bool { return len(c.Services) > 0 || c.Sync != nil }
+// UsesIPVS tells whether the agent has anything to do in the kernel's IPVS:
+// its own services, the sync daemon, or services of others to look after.
+func (c *Config) UsesIPVS() bool {
+	return len(c.Services) > 0 || c.Sync != nil || c.IPVS.Unmanaged == UnmanagedWarn || c.IPVS.Unmanaged == UnmanagedRemove
+}
 
 // Node is one director of the cluster.
 type Node struct {

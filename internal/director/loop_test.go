@@ -488,6 +488,20 @@ func TestUnmanagedServicesAreRemoved(t *testing.T) {
 			t.Error("a foreign service went without the setting")
 		}
 		h.end()
+		// Also where the agent has no services of its own.
+		h.conf = config()
+		h.conf.IPVS.Unmanaged = conf.UnmanagedRemove
+		h.start()
+		synctest.Wait()
+		if !there() {
+			t.Error("without services of ours, the foreign one went in the first pass")
+		}
+		time.Sleep(c.IPVS.ReconcileInterval)
+		synctest.Wait()
+		if there() {
+			t.Error("without services of ours, the foreign one stays")
+		}
+		h.end()
 	})
 }
 
