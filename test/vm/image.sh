@@ -3,7 +3,7 @@
 
 modules="virtio_pci virtio_blk virtio_console virtio_rng veth bridge dummy macvlan ipvlan vrf ifb ipip sit ip6_tunnel tun fou fou6 ip_gre ip6_gre
   sch_netem sch_tbf sch_prio sch_ingress cls_u32 cls_matchall act_mirred act_gact
-  nf_conntrack nf_tables nft_ct nft_nat nft_masq nft_reject_inet nft_limit nft_counter nft_log nft_fib_inet nft_chain_nat nft_queue nfnetlink_queue
+  nf_conntrack nf_tables nft_ct nft_nat nft_masq nft_reject_inet nft_limit nft_counter nft_log nft_fib_inet nft_chain_nat nft_dup_ipv4 nft_dup_ipv6 nft_queue nfnetlink_queue
   nf_conntrack_netlink xt_conntrack xt_mark xt_ipvs nft_compat af_packet_diag inet_diag tcp_diag udp_diag
   ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_fo ip_vs_ovf ip_vs_lblc ip_vs_lblcr ip_vs_dh ip_vs_sh
   ip_vs_mh ip_vs_sed ip_vs_nq ip_vs_twos ip_vs_ftp ip_vs_pe_sip sctp"
