@@ -132,9 +132,15 @@ func (c check) send(a *vrrp.Action, after vrrp.State, sent int) {
 // watch looks at the whole segment before each moment.
 func (s *Segment) watch() {
 	masters, dual := uint(0), false // a bit for each lane
+	holders, shared := uint(0), false
 	for _, n := range s.nodes {
 		if n.m == nil {
 			continue
+		}
+		if n.held {
+			bit := uint(1) << n.Lane
+			shared = shared || holders&bit != 0
+			holders |= bit
 		}
 		switch n.m.State() {
 		case vrrp.Master:
@@ -152,7 +158,18 @@ func (s *Segment) watch() {
 			if n.oracle.dropBy != 0 && n.oracle.dropBy < s.now && n.want {
 				s.violate(n, "has yielded and still holds the addresses, %v late", s.now.Sub(n.oracle.dropBy))
 			}
+		case vrrp.Releasing:
+			if n.oracle.letGoBy < s.now && n.stalledUntil == 0 {
+				s.violate(n, "releases and still holds the addresses, %v late", s.now.Sub(n.oracle.letGoBy))
+			}
+		case vrrp.Init, vrrp.Fault:
 		}
+	}
+	if shared {
+		s.watchHolders()
+	} else if s.shared {
+		s.shared = false
+		s.sharedSince = [MaxNodes][MaxNodes]vrrp.Time{}
 	}
 	if dual {
 		s.watchMasters()
@@ -178,15 +195,20 @@ func (s *Segment) watchMasters() {
 			if *since == 0 || *since < s.disturbed {
 				*since = s.now
 			}
-			bound := max(a.Config.Interval, b.Config.Interval) + 5*time.Millisecond
-			if a.Config.GroupTie && a.m.Priority() == b.m.Priority() {
-				bound += max(a.Config.GroupInterval, b.Config.GroupInterval) + tieSlack
-			}
-			if s.now > since.Add(bound) {
+			if bound := a.dualBound(b); s.now > since.Add(bound) {
 				s.violate(a, "two masters for %v, with %s", bound, b.Name)
 			}
 		}
 	}
+}
+
+// dualBound is how long two masters that hear each other may be two.
+func (n *Node) dualBound(o *Node) time.Duration {
+	bound := max(n.Config.Interval, o.Config.Interval) + 5*time.Millisecond
+	if n.Config.GroupTie && n.m.Priority() == o.m.Priority() {
+		bound += max(n.Config.GroupInterval, o.Config.GroupInterval) + tieSlack
+	}
+	return bound
 }
 
 // unheard: v2 with different intervals, which reject each other.

@@ -36,8 +36,11 @@
 //   - Priority 0 hands over within the skew of the best backup, and on a clean
 //     segment there is a holder of the addresses at every moment of it.
 //   - A master that advertises holds its addresses. One that yields lets go of
-//     them 20 ms after the winner's announcement and 200 ms after it yielded at
-//     the latest, and not before the winner has them.
+//     them 20 ms after the winner's announcement or 200 ms after it yielded,
+//     neither earlier nor later, and not before the winner has them. One that
+//     releases has the same bounds once it hears the next master, and another
+//     one until then. So nobody holds them beside a master that it hears for
+//     more than 200 ms longer than two masters can be.
 //   - All of a sync group on one host are master, or none is. It leads as soon
 //     as all of it want to, and hands over when one of it has to; in the end a
 //     host whose group is not master has a master on some lane that it has no

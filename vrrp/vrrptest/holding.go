@@ -21,8 +21,14 @@ const (
 // holding looks at what a node wants of its addresses after a step.
 func (c check) holding() {
 	n, s := c.n, c.n.seg
-	if o := &n.oracle; c.event.Kind == vrrp.EventClaim && c.before == vrrp.Backup && o.dropBy != 0 {
-		o.dropBy = min(o.dropBy, s.now.Add(yieldClaim+margin))
+	if o := &n.oracle; c.event.Kind == vrrp.EventClaim {
+		switch {
+		case c.before == vrrp.Backup && o.dropBy != 0:
+			o.dropFrom = min(o.dropFrom, s.now.Add(yieldClaim))
+			o.dropBy = min(o.dropBy, s.now.Add(yieldClaim+margin))
+		case c.before == vrrp.Releasing && o.successor >= 0:
+			o.letGoBy = min(o.letGoBy, s.now.Add(yieldClaim+margin))
+		}
 	}
 	switch state := n.m.State(); state {
 	case vrrp.Master, vrrp.Releasing:
@@ -43,14 +49,50 @@ func (c check) holding() {
 // yielded: n was master and heard a better one, by e.
 func (o *oracle) yielded(n *Node, e vrrp.Event) {
 	o.yieldedAt, o.yieldedTo = 0, -1
-	o.dropBy = n.seg.now.Add(yieldMost + margin)
+	o.dropFrom, o.dropBy = n.seg.now.Add(yieldMost), n.seg.now.Add(yieldMost+margin)
 	if n.held && n.told {
 		o.yieldedAt = n.seg.now
 	}
+	o.yieldedTo = n.sender(e)
+}
+
+// sender of an advertisement, -1 if it is none of ours.
+func (n *Node) sender(e vrrp.Event) int {
 	for _, w := range n.peers {
 		if w.Source == e.Source {
-			o.yieldedTo = w.id
+			return w.id
 		}
+	}
+	return -1
+}
+
+// letsGo: an order to take the addresses off. One that yielded has waited as
+// long as it says, unless it leaves the election.
+func (c check) letsGo() {
+	n, o := c.n, &c.n.oracle
+	if c.before == vrrp.Backup && n.m.State() == vrrp.Backup && n.want && n.seg.now < o.dropFrom {
+		n.seg.violate(n, "has yielded and lets go of the addresses %v too early", o.dropFrom.Sub(n.seg.now))
+	}
+	n.want, o.dropBy, o.dropFrom = false, 0, 0
+}
+
+// releaseBound: what is handed over stays for the slowest skew that anybody
+// can have, and a little.
+func releaseBound(n *Node) vrrp.Time {
+	slowest := time.Second // v2, and all intervals that a reload brings
+	for _, x := range n.seg.nodes {
+		slowest = max(slowest, x.Config.Interval, x.first)
+	}
+	return n.seg.now.Add(min(slowest+releaseSlack, releaseMost) + margin)
+}
+
+// follows: n releases and hears the next master; one that gives up is none.
+func (o *oracle) follows(n *Node, a *vrrp.Advertisement, from int) {
+	switch {
+	case a.Priority == 0:
+		o.successor, o.letGoBy = -1, o.letGoMost
+	case from != o.successor:
+		o.successor, o.letGoBy = from, min(o.letGoMost, n.seg.now.Add(yieldMost+margin))
 	}
 }
 
@@ -67,6 +109,36 @@ func (o *oracle) gap(n *Node) {
 	if w.master() && !w.stalled() && !w.held && !w.broken && w.orderedAt <= at && s.mutual(n.id, w.id) {
 		s.violate(n, "has yielded to %s and let go of the addresses before it had them", w.Name)
 	}
+}
+
+// watchHolders: beside a master nobody who hears it holds the addresses for
+// longer than both may be master, and yieldMost more. One that releases has a
+// bound of its own; see watch.
+func (s *Segment) watchHolders() {
+	s.shared = true
+	for i, a := range s.nodes {
+		for j, b := range s.nodes[:i] {
+			if a.Lane != b.Lane {
+				continue
+			}
+			if !a.holder() || !b.holder() || !a.master() && !b.master() || !s.mutual(i, j) || s.loss > 0 || s.delay > 0 || s.unheard(a, b) {
+				s.sharedSince[i][j] = 0
+				continue
+			}
+			since := &s.sharedSince[i][j]
+			if *since == 0 || *since < s.disturbed {
+				*since = s.now
+			}
+			if bound := a.dualBound(b) + yieldMost + holdWithin; s.now > since.Add(bound) {
+				s.violate(a, "holds the addresses for %v beside %s", bound, b.Name)
+			}
+		}
+	}
+}
+
+// holder runs and has the addresses on its link, and is not handing over.
+func (n *Node) holder() bool {
+	return n.m != nil && n.held && !n.stalled() && n.m.State() != vrrp.Releasing
 }
 
 // whole: all of a group on one host are master, or none is.

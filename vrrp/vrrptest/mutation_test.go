@@ -39,6 +39,12 @@ var mutations = []struct {
 	{name: "group does not follow who left", file: "../group.go",
 		old: "		case left && m.State == Master:\n			m.Order = GroupYield\n", new: ""},
 
+	{name: "lets go as soon as the winner announces", file: "../machine.go", slow: true,
+		old: "releaseAfterClaim  = 20 * time.Millisecond", new: "releaseAfterClaim  = time.Millisecond"},
+	{name: "claim does not hasten a release", file: "../machine_master.go", slow: true,
+		old: "			m.releaseAt = min(m.releaseAt, now.Add(releaseAfterClaim))\n", new: ""},
+	{name: "next master does not hasten a release", file: "../machine_master.go", slow: true,
+		old: "		m.releaseAt = min(m.releaseUntil, now.Add(releaseAfterAdvert))\n", new: ""},
 	{name: "group takes part with one unfit", file: "../group.go", slow: true,
 		old: "unfit > 1 || unfit == 1 && !m.Unfit, GroupNone", new: "false, GroupNone"},
 	{name: "each of a group yields by itself", file: "../machine_master.go", slow: true,

@@ -62,7 +62,8 @@ type Node struct {
 	order     uint32 // of the worker's latest order
 	orderedAt vrrp.Time
 	held      bool
-	told      bool // the machine was told so, of its latest term as master
+	told      bool          // the machine was told so, of its latest term as master
+	first     time.Duration // interval before any reload
 	broken    bool
 
 	lastSent     vrrp.Time
@@ -313,7 +314,7 @@ func (n *Node) step(e vrrp.Event) {
 			n.want, n.orderedAt = true, s.now
 			n.work()
 		case vrrp.ActionDrop:
-			n.want, n.oracle.dropBy = false, 0
+			c.letsGo()
 			n.work()
 		case vrrp.ActionAnnounce:
 			if a.Full {

@@ -30,7 +30,11 @@ type oracle struct {
 
 	yieldedAt vrrp.Time // as master to a better one, and has not let go yet
 	yieldedTo int       // that node, -1 if it is none of ours
-	dropBy    vrrp.Time // the addresses are let go of by then
+	dropBy    vrrp.Time // the addresses are let go of by then, 0 if it has not yielded
+	dropFrom  vrrp.Time // and not before
+	letGoBy   vrrp.Time // one that releases lets go by then ...
+	letGoMost vrrp.Time // ... which is never after this
+	successor int       // whom it takes for the next master, -1 for nobody
 }
 
 // margin covers the lateness of timers.
@@ -56,6 +60,7 @@ func (o *oracle) hears(n *Node, a *vrrp.Advertisement, from int) {
 	now := n.seg.now
 	if n.m.State() != vrrp.Backup {
 		if n.m.State() == vrrp.Releasing {
+			o.follows(n, a, from)
 			// A last word that comes now says nothing of a next master.
 			o.succeeded = a.Priority > 0 && n.seg.nodes[from].state() == vrrp.Master
 			if a.Priority > 0 {
@@ -151,6 +156,9 @@ func (o *oracle) wake(n *Node) {
 	if o.dropBy != 0 {
 		o.dropBy = max(o.dropBy, n.seg.now.Add(margin))
 	}
+	if o.letGoBy != 0 {
+		o.letGoBy = max(o.letGoBy, n.seg.now.Add(margin))
+	}
 }
 
 // moved sees each transition after its step.
@@ -158,9 +166,12 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 	s := n.seg
 	if a.From == vrrp.Master && a.To == vrrp.Releasing {
 		o.releasedAt, o.succeeded, o.followed = s.now, false, 0
+		o.letGoMost, o.successor = releaseBound(n), -1
+		o.letGoBy = o.letGoMost
 		o.interval = n.Config.Interval
 		if a.Reason == vrrp.CauseOffer {
 			o.interval = min(o.interval, e.Advertisement.Interval)
+			o.follows(n, e.Advertisement, n.sender(e))
 			for _, p := range n.peers {
 				o.succeeded = o.succeeded || p.Source == e.Source && p.state() == vrrp.Master
 			}
@@ -186,7 +197,7 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 		}
 	case vrrp.Master:
 		o.takesOver(n, a.Reason)
-		o.yieldedAt, o.dropBy = 0, 0
+		o.yieldedAt, o.dropBy, o.dropFrom = 0, 0, 0
 		o.interval = n.Config.Interval
 	case vrrp.Releasing:
 		s.promiseSuccessor(n)

@@ -49,10 +49,13 @@ type Segment struct {
 	settled   bool // no more transitions are allowed
 	dualSince [MaxNodes][MaxNodes]vrrp.Time
 	dual      bool
-	promises  []promise
-	violation string
-	steps     int
-	packets   int
+	// Of two that hold the addresses of one lane.
+	sharedSince [MaxNodes][MaxNodes]vrrp.Time
+	shared      bool
+	promises    []promise
+	violation   string
+	steps       int
+	packets     int
 
 	out   vrrp.Advertisement
 	cur   moment
@@ -73,12 +76,12 @@ func (s *Segment) Reset(seed uint64, nodes []NodeConfig) {
 	s.nodes = s.nodes[:0]
 	for i, c := range nodes {
 		n := s.pool[i]
-		*n = Node{NodeConfig: c, id: i, seg: s, linkUp: true, inbox: n.inbox[:0], adv: n.adv, peers: n.peers[:0]}
+		*n = Node{NodeConfig: c, id: i, seg: s, first: c.Config.Interval, linkUp: true, inbox: n.inbox[:0], adv: n.adv, peers: n.peers[:0]}
 		s.nodes = append(s.nodes, n)
 	}
 	s.assemble()
 	s.blocked = [MaxNodes][MaxNodes]bool{}
-	s.dualSince = [MaxNodes][MaxNodes]vrrp.Time{}
+	s.dualSince, s.sharedSince, s.shared = [MaxNodes][MaxNodes]vrrp.Time{}, [MaxNodes][MaxNodes]vrrp.Time{}, false
 	s.arrival = [MaxNodes][MaxNodes]vrrp.Time{}
 	s.loss, s.dup, s.delay = 0, 0, 0
 	s.disturbed, s.lastFault, s.reloaded, s.settled, s.dual = 0, 0, false, false, false
