@@ -18,12 +18,12 @@ agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1
 wait_table lvs1 $n 120s || { tail -5 $RUN/lvs1/log >&2; exit 1; }
 sleep $((2 * DELAY + 3)); say "all $n checked"
 for ((r = 1; r <= runs; r++)); do
-  ip netns exec lvs1 tcpdump -i eth0 -n -tt -l --time-stamp-precision nano "src host $address and src port 80 and tcp[13] & 4 != 0" >/tmp/rst 2>/dev/null & dump=$!
+  ip netns exec lvs1 benchtool tcp -if eth0 -any RST -src $address/32 >/tmp/rst & dump=$!
   witness; watch=$!
   sleep 1; random_nap "$DELAY"
   rs_kill 2
   sleep $((DELAY + 2)); kill -TERM $watch $dump; wait $watch $dump
-  rst=$(awk 'NR == 1 {split($1, s, "."); print s[1] s[2]}' /tmp/rst)
+  rst=$(awk 'NR == 1 {print $1}' /tmp/rst)
   write=$(awk -v h="$hex" '$4 == h && ($6 == "0" || $6 == "-") {print $1; exit}' /tmp/watch)
   verdict=
   [ $agent_name != lvs-ha ] || verdict=$(in_ns lvs1 benchtool scrape http://$HTTP_LISTEN/metrics lvs_ha_server_last_transition_timestamp_seconds |

@@ -91,6 +91,26 @@ func cmdSniff(args []string) error {
 
 // vrrpSocket opens a packet socket that sees the VRRP packets of an interface.
 func vrrpSocket(ifname string) (int, error) {
+	// Only VRRP (protocol 112) passes; the rest would cost more than it is worth.
+	return packetSocket(ifname, []syscall.SockFilter{
+		{Code: bpfLoadByte, K: 9}, {Code: bpfJumpEqual, Jf: 1, K: 112}, {Code: bpfReturn, K: 0xffff}, {Code: bpfReturn}})
+}
+
+// Instructions of the classic packet filter (linux/filter.h).
+const (
+	bpfLoadWord   = 0x20 // A = the four bytes at K
+	bpfLoadByte   = 0x30 // A = the byte at K
+	bpfLoadByteX  = 0x50 // A = the byte at X+K
+	bpfHeaderToX  = 0xb1 // X = four times the low half of the byte at K: the length of an IPv4 header
+	bpfAnd        = 0x54 // A &= K
+	bpfJumpEqual  = 0x15 // skips Jt if A == K, else Jf
+	bpfJumpAnyBit = 0x45 // skips Jt if A&K != 0, else Jf
+	bpfReturn     = 6    // takes K bytes of the packet
+)
+
+// packetSocket opens a packet socket with time stamps on an interface; the
+// filter sees packets from their IP header on. Reading gives up after 100 ms.
+func packetSocket(ifname string, filter []syscall.SockFilter) (int, error) {
 	itf, err := net.InterfaceByName(ifname)
 	if err != nil {
 		return -1, err
@@ -104,10 +124,6 @@ func vrrpSocket(ifname string) (int, error) {
 	if err := syscall.Bind(fd, &syscall.SockaddrLinklayer{Protocol: proto, Ifindex: itf.Index}); err != nil {
 		return -1, fmt.Errorf("bind to %s: %w", ifname, err)
 	}
-	// Only VRRP (protocol 112) passes; the rest would cost more than it is worth.
-	const loadByte, jumpEqual, ret = 0x30, 0x15, 6
-	filter := []syscall.SockFilter{
-		{Code: loadByte, K: 9}, {Code: jumpEqual, Jt: 0, Jf: 1, K: 112}, {Code: ret, K: 0xffff}, {Code: ret, K: 0}}
 	//lint:ignore SA1019 the replacement wants a raw conn, here is a bare descriptor
 	if err := syscall.AttachLsf(fd, filter); err != nil {
 		return -1, fmt.Errorf("filter: %w", err)
