@@ -54,8 +54,9 @@ servers = [
 }
 
 // BenchmarkParse has something to report in its second case, so that the
-// positions are looked up, and in the third a server in each list that is not
-// read as a row. kept-B is the size of the configuration itself.
+// positions are looked up, in the third a server in each list that is not
+// read as a row, and in the fourth something to report in each list. kept-B is
+// the size of the configuration itself.
 func BenchmarkParse(b *testing.B) {
 	for _, x := range []struct {
 		name    string
@@ -67,6 +68,7 @@ func BenchmarkParse(b *testing.B) {
 		{name: "5000", n: 5000, timeout: "1s"},
 		{name: "5000-warning", n: 5000, timeout: "2s"},
 		{name: "5000-tables", n: 5000, timeout: "1s", old: "1 },\n]", new: "1, forward = \"dr\" },\n]"},
+		{name: "5000-shared-port", n: 5000, timeout: "1s", old: "\nport = 1", new: "\nport = 2"},
 		{name: "10000", n: 10000, timeout: "1s"},
 	} {
 		data := manyServers(x.n, x.timeout)

@@ -93,6 +93,7 @@ func rowTexts(yield func(string)) {
 	rows := []string{
 		`{ name = "a", address = "10.0.0.1" }`, `{ name = "a", address = "10.0.0.2", weight = 5 }`,
 		`{ name = "b", address = "10.0.0.1", port = 80 }`, `{ name = "c", address = "10.0.0.3", port = 81 }`,
+		`{ name = "v", address = "10.0.0.19", port = 81 }`, `{ name = "w", address = "10.0.0.20", port = 0 }`, `{ name = "x", address = "10.0.0.21", port = 0 }`,
 		`{ name = "d", address = "10.0.0.4", enabled = false, weight = 0 }`, `{name="e",address="10.0.0.5",enabled=true} # last`,
 		`{ address = "10.0.0.6" }`, `{ name = "f" }`, `{ name = "-", address = "10.0.0.7" }`, `{ name = "g", address = "2001:db8::1" }`,
 		`{ name = "h", address = "224.0.0.1" }`, `{ name = "i", address = "10.0.0.8", weight = 65536 }`, `{ name = "j", address = "10.0.0.9", fwmark = 1 }`,

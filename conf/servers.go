@@ -8,14 +8,18 @@ import (
 )
 
 // plainServers reads the servers of a service from rows. False, and nothing
-// done, if anything is to be said about any of them: then they are read one by
-// one as tables, which finds the words for it.
+// done, if anything is to be said about any of them, but that all name another
+// port than the service's: then they are read one by one as tables, which
+// finds the words for it.
 func (b *builder) plainServers(s *Service, l *serverRows, checks []*checkTemplate, d serverSettings, anyCheck bool, own view) bool {
 	key := &s.Service.Key
 	if key.Family == 0 {
 		return false
 	}
-	samePort := d.forward != ipvsctl.NAT && (key.Addr.IsValid() || key.FWMark != 0)
+	shared := uint16(0)
+	if key.FWMark == 0 {
+		shared = l.sharedPort()
+	}
 	names, ok := l.names()
 	if !ok {
 		return false
@@ -37,7 +41,7 @@ func (b *builder) plainServers(s *Service, l *serverRows, checks []*checkTemplat
 		k := &srv.Kernel
 		k.Key = ipvsctl.ServerKey{Addr: a, Port: key.Port}
 		if r.keys&rowPort != 0 {
-			if k.Key.Port = r.port; samePort && r.port != key.Port {
+			if k.Key.Port = r.port; unreached(s, r.port, d.forward) && (r.port == 0 || r.port != shared) {
 				return false
 			}
 		}
@@ -94,6 +98,19 @@ func (l *serverRows) names() (names string, ok bool) {
 		s.WriteString(l.nameOf(&l.rows[i]))
 	}
 	return s.String(), true
+}
+
+// sharedPort is that of layers: what all of several rows name, else 0.
+func (l *serverRows) sharedPort() uint16 {
+	for i := range l.rows {
+		if r := &l.rows[i]; r.keys&rowPort == 0 || r.port != l.rows[0].port {
+			return 0
+		}
+	}
+	if len(l.rows) < 2 {
+		return 0
+	}
+	return l.rows[0].port
 }
 
 // distinct tells whether no two servers have the same name or address and

@@ -320,8 +320,11 @@ func (b *builder) servers(s *Service, own, v view, pool layer, hasPool bool) {
 	checks := b.serviceChecks(s, own, v, pool, hasPool)
 	anyCheck := v.choice("checks_pass", "all", "all", "any") == "any"
 	defaults := b.settings(v, serverSettings{weight: 1, forward: ipvsctl.Direct, enabled: true})
-	x, _, _ := list.get("servers")
+	x, from, _ := list.get("servers")
 	if rows, short := x.(*serverRows); short && b.plainServers(s, rows, checks, defaults, anyCheck, own) {
+		if p := rows.sharedPort(); p != 0 && unreached(s, p, defaults.forward) {
+			b.warnSharedPort(s, from.at.child("servers").at(0).child("port"))
+		}
 		return
 	}
 	layers := list.tables("servers")
@@ -390,7 +393,8 @@ func (b *builder) server(s *Service, sv, service view, defaults serverSettings) 
 	return srv, b.endpoint(s, sv, k)
 }
 
-// sharedPort is the port that all of several servers name; 0 if they do not agree.
+// sharedPort is the port that all of several servers name; 0 if they do not
+// agree (serverRows has the same).
 func sharedPort(layers []layer) uint16 {
 	if len(layers) < 2 {
 		return 0
@@ -419,23 +423,39 @@ func (b *builder) endpoint(s *Service, sv view, k *ipvsctl.Server) (ok bool) {
 			return false
 		}
 		k.Key.Port = uint16(port)
-		if k.Key.Port != s.Service.Key.Port && k.Forward != ipvsctl.NAT && (s.Service.Key.Addr.IsValid() || s.Service.Key.FWMark != 0) {
-			what := fmt.Sprintf("differs from the service port %d", s.Service.Key.Port)
-			if s.Service.Key.FWMark != 0 {
-				what = "has no meaning: the service is a fwmark and keeps the port of each packet"
-			}
-			if k.Key.Port == b.sharedPort && s.Service.Key.FWMark == 0 {
-				// All of them say so: the port where these servers are checked, not a slip on one line.
+		if unreached(s, k.Key.Port, k.Forward) {
+			if port != 0 && k.Key.Port == b.sharedPort && s.Service.Key.FWMark == 0 {
 				if !b.sharedTold {
-					sv.warn("port", what+" on every server", "DR and TUN cannot rewrite ports: clients' packets arrive at the service port, checks go to this one. Better name it in the check.")
+					b.warnSharedPort(s, sv.place("port"))
 					b.sharedTold = true
 				}
 			} else {
+				what := differs(s)
+				if s.Service.Key.FWMark != 0 {
+					what = "has no meaning: the service is a fwmark and keeps the port of each packet"
+				}
 				sv.bad("port", what, `DR and TUN cannot rewrite ports. Remove the port, or set forward = "nat" here.`)
 			}
 		}
 	}
 	return ok
+}
+
+// unreached tells whether clients' packets do not arrive at the port of a server.
+func unreached(s *Service, port uint16, f ipvsctl.Forward) bool {
+	k := &s.Service.Key
+	return port != k.Port && f != ipvsctl.NAT && (k.Addr.IsValid() || k.FWMark != 0)
+}
+
+func differs(s *Service) string {
+	return fmt.Sprintf("differs from the service port %d", s.Service.Key.Port)
+}
+
+// warnSharedPort at the first server, where all of them name the same port: it
+// is where they are checked, not a slip on one line.
+func (b *builder) warnSharedPort(s *Service, at *path) {
+	b.add(finding{at: at, warning: true, what: differs(s) + " on every server",
+		cure: "DR and TUN cannot rewrite ports: clients' packets arrive at the service port, checks go to this one. Better name it in the check."})
 }
 
 // family of a server: another one than the service's goes through tunnels only.
