@@ -15,9 +15,10 @@ type contention struct {
 
 type contended struct {
 	at    []time.Time // of the latest repairs, oldest first
+	last  time.Time   // of the pass with the latest repair
 	until time.Time   // the object stands as it is until then
 	drift Drift
-	wish  Op // what the repair wanted; another wish is not held back
+	wish  Op // the last change of that pass; another wish is not held back
 }
 
 func newContention(repairs int, within, backoff time.Duration) contention {
@@ -36,13 +37,27 @@ func (c *contention) repaired(op Op, d Drift, now time.Time) int {
 		x = &contended{}
 		c.objects[o] = x
 	}
-	x.drift, x.wish = d, op
+	x.drift, x.wish, x.last = d, op, now
 	x.at = append(slices.DeleteFunc(x.at, func(t time.Time) bool { return now.Sub(t) > c.within }), now)
 	if n := len(x.at); n >= c.repairs {
 		x.at, x.until = nil, now.Add(c.backoff)
 		return n
 	}
 	return 0
+}
+
+// done notes a change that is no repair by itself: the rest of one, or a
+// decision of ours. After that somebody's change meets another wish, and a
+// return to the former one is ours: it is counted anew and not held back.
+func (c *contention) done(op Op, now time.Time) {
+	x := c.objects[refOf(op)]
+	switch {
+	case x == nil:
+	case x.last.Equal(now):
+		x.wish = op
+	case !x.until.IsZero() && !sameWish(x.wish, op):
+		delete(c.objects, refOf(op))
+	}
 }
 
 // stands tells whether the change is to be left out, or, if its time of being

@@ -88,8 +88,21 @@ func (r *Reconciler) leaveContended(p *plan, now time.Time) {
 	if len(r.contention.objects) == 0 {
 		return
 	}
+	// One repair may be several changes: the last one is the wish.
+	wish := make(map[object]Op)
+	for _, ops := range [][]Op{p.before, p.ops, p.after} {
+		for _, o := range ops {
+			if ref := refOf(o); r.contention.objects[ref] != nil {
+				wish[ref] = o
+			}
+		}
+	}
 	out := func(o Op) bool {
-		out, late := r.contention.stands(o, now)
+		w, ok := wish[refOf(o)]
+		if !ok {
+			return false
+		}
+		out, late := r.contention.stands(w, now)
 		if late.Kind != "" {
 			p.note(o, late)
 		}
@@ -182,6 +195,7 @@ func (r *Reconciler) repaired(o Op, p plan, rep *Report, now time.Time) {
 	ref := refOf(o)
 	d, ok := p.drift[ref]
 	if !ok {
+		r.contention.done(o, now)
 		if n := p.unmanaged[o.Service.Key]; o.Kind == DeleteService && n > 0 && n <= logLines {
 			r.log.Info("removed a service that no configuration of ours has named from the IPVS table", "event", "ipvs_unmanaged_removed", "service", o.Service.Key.String())
 		}
