@@ -244,7 +244,10 @@ func (s *Segment) happen(m *moment) {
 	case atOp:
 		o := &s.ops[m.gen]
 		if n := s.nodes[o.Node]; n.stalled() && o.needsProcess() {
-			s.queue.add(n.stalledUntil.Add(time.Millisecond), atOp, 0).gen = m.gen // it will notice then
+			// It will notice then; each at a moment of its own, for what comes
+			// after a promise has to be told from what came before.
+			later := time.Millisecond + time.Duration(m.gen+1)
+			s.queue.add(n.stalledUntil.Add(later), atOp, 0).gen = m.gen
 			return
 		}
 		s.do(o)
