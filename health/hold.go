@@ -39,7 +39,7 @@ type holding struct {
 	pause     int64 // between attempts
 	pool      *pool // nil before the first
 	to        sockaddr
-	hintedAt  int64 // from outside
+	hintedAt  int64 // from outside; to come if it was put off
 }
 
 const (
@@ -178,16 +178,19 @@ func (e *engine) hints() []*check {
 	return out
 }
 
-// hint makes a probe of c due now, and if it fails the ones that are missing
-// for a verdict follow back to back. If it passes, a few more look again. A probe under way may have begun before
+// hint makes a probe of c due at the given instant, if none is before it, and if
+// it fails the ones that are missing for a verdict follow back to back. If it
+// passes, a few more look again. A probe under way may have begun before
 // whatever the hint is about: another one follows it.
-func (b *book) hint(c *check, now int64, looks int32) {
+func (b *book) hint(c *check, at int64, looks int32) {
 	switch c.stage {
 	case idle:
 		if c.verdict.State == Up {
 			c.rush, c.looks = int32(c.spec.fall()), looks
-			c.plan = now
-			b.place(c, now)
+			if at < c.at {
+				c.plan = at
+				b.place(c, at)
+			}
 		}
 	case running, overdue:
 		c.again, c.looks = true, max(c.looks, looks)
@@ -221,15 +224,16 @@ func (b *book) hurry(c *check, f *Failure, now int64) {
 
 // Hint tells that something has happened to the path to some servers (a
 // neighbour, route or link event): checks with a held connection whose target
-// matches probe at once.
+// matches probe at once, or minHintPause after the hint before.
 func (s *Scheduler) Hint(match func(netip.Addr) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.now()
 	for _, c := range s.book.checks {
-		if c.hold != nil && now-c.hold.hintedAt >= minHintPause && match(c.spec.Target.Addr()) {
-			c.hold.hintedAt = now
-			s.book.hint(c, now, looksWay)
+		// One that is put off stands for all that come until then.
+		if c.hold != nil && c.hold.hintedAt <= now && match(c.spec.Target.Addr()) {
+			c.hold.hintedAt = max(now, c.hold.hintedAt+minHintPause)
+			s.book.hint(c, c.hold.hintedAt, looksWay)
 		}
 	}
 	if s.driver != nil {
@@ -237,5 +241,6 @@ func (s *Scheduler) Hint(match func(netip.Addr) bool) {
 	}
 }
 
-// minHintPause between two hints from outside for one check.
+// minHintPause between two hints from outside for one check. A path often ends
+// in several events, of which the last one matters: it is put off, not forgotten.
 const minHintPause = int64(100e6)

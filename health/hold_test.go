@@ -6,12 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"strings"
 )
 
 // daemon is a server that can crash: its listener and all connections end at once.
@@ -81,7 +81,7 @@ func TestHoldTellsOfACrash(t *testing.T) {
 					downs <- c
 				}
 			}})
-			spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: 900 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 3, Hold: true}}
+			spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: time.Hour, Timeout: 10 * time.Second, Fall: 3, Hold: true}}
 			run(t, s, spec)
 			until(t, "held", func() bool { return held(s, spec.Key()) && d.open() == 1 })
 			began := time.Now()
@@ -90,7 +90,7 @@ func TestHoldTellsOfACrash(t *testing.T) {
 			case c := <-downs:
 				took := time.Since(began)
 				t.Log("verdict after", took)
-				if c.Failure.Reason != ReasonRefused || took > 300*time.Millisecond {
+				if c.Failure.Reason != ReasonRefused { // the next one in its turn is due in an hour
 					t.Errorf("%v after %v", c.Failure, took)
 				}
 			case <-time.After(patience):
@@ -156,9 +156,10 @@ func TestHoldPausesAndLetsGo(t *testing.T) {
 	s := NewScheduler(Options{})
 	spec := Spec{Target: to, Method: &Method{Type: TCP, Interval: 5 * time.Millisecond, Timeout: time.Second, Hold: true}}
 	run(t, s, spec)
+	began := time.Now()
 	until(t, "probes", func() bool { return probes(s, spec.Key()) > 50 })
-	if n := seen.Load(); n > 2 {
-		t.Errorf("%d connections within some hundred milliseconds", n)
+	if n := seen.Load(); n > 2+int32(time.Since(began)/time.Second) {
+		t.Errorf("%d connections within %s", n, time.Since(began))
 	}
 	d := newDaemon(t, netip.MustParseAddrPort("127.0.0.1:0"))
 	other := spec
@@ -179,11 +180,39 @@ func TestHintFromOutside(t *testing.T) {
 	s.Hint(func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.1") })
 	s.Hint(func(a netip.Addr) bool { return a == d.addr().Addr() })
 	until(t, "probed again, and some times more", func() bool { return probes(s, spec.Key()) == 2+looksWay })
-	s.Hint(func(netip.Addr) bool { return true }) // too soon after the last
-	<-time.After(20 * time.Millisecond)
-	if n := probes(s, spec.Key()); n != 2+looksWay {
-		t.Error(n, "probes")
-	}
+}
+
+// Hints that follow one another closely are one more hint, some time later: the
+// last event of a path that breaks is not lost.
+func TestHintsTooSoonArePutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, "")
+		defer b.stop()
+		specs := many(1, func(s *Spec) { s.Interval, s.Fall, s.Hold = time.Hour, 3, true })
+		b.Apply(specs)
+		server := b.server(specs[0].Target)
+		hint := func() { b.Hint(func(netip.Addr) bool { return true }) }
+		expect := func(after time.Duration, want int) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if n := len(server.started()); n != want {
+				t.Errorf("%d probes, want %d", n, want)
+			}
+		}
+		expect(2*time.Second, 1)
+		hint()
+		expect(10*time.Millisecond, 2+looksWay)
+		hint()
+		server.set(refused, 0)
+		hint()
+		expect(80*time.Millisecond, 2+looksWay)
+		expect(10*time.Millisecond, 2+looksWay+3)
+		if seen := b.seen(); len(seen) != 2 || seen[1].To != Down {
+			t.Errorf("%v", seen)
+		}
+		expect(time.Minute, 2+looksWay+3)
+	})
 }
 
 // A process that dies may close its listening socket last: the probes that
@@ -216,10 +245,12 @@ func TestHeldProbesAllocateNothing(t *testing.T) {
 	var before, after runtime.MemStats
 	from := probes(s, spec.Key())
 	runtime.ReadMemStats(&before)
-	<-time.After(500 * time.Millisecond)
+	for probes(s, spec.Key()) < from+300 {
+		<-time.After(100 * time.Millisecond) // looking is allocating
+	}
 	runtime.ReadMemStats(&after)
 	n := probes(s, spec.Key()) - from
-	if got := after.Mallocs - before.Mallocs; n < 100 || got > n/2 {
+	if got := after.Mallocs - before.Mallocs; got > n/2 {
 		t.Errorf("%d allocations in %d probes", got, n)
 	}
 }

@@ -144,7 +144,7 @@ func TestNeighbourComesBack(t *testing.T) {
 			spec := Spec{Target: netip.MustParseAddrPort(there.String() + ":80"), Method: &Method{Type: TCP, Interval: 20 * time.Millisecond, Timeout: timeout, Rise: 1, Fall: 3}}
 			s := NewScheduler(Options{})
 			s.Apply([]Spec{spec})
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			// Called on this thread, so all is made in its namespace.
 			s.opts.OnChange = func(c Change) {
 				if c.To == Up {

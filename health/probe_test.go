@@ -35,7 +35,7 @@ func probe(t *testing.T, s Spec) (*Failure, time.Duration) {
 	done := make(chan error, 1)
 	go func() { done <- sch.Run(ctx) }()
 	st, found := Status{}, false
-	for end := time.Now().Add(10 * time.Second); !found; {
+	for end := time.Now().Add(2 * patience); !found; {
 		select {
 		case st = <-first:
 			found = true
@@ -95,12 +95,20 @@ func serverAt(t *testing.T, at netip.AddrPort, f func(c *net.TCPConn)) netip.Add
 
 // closedPort is a port of loopback where nobody listens.
 func closedPort(t *testing.T) netip.AddrPort {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// Bound and not listening, so that nobody else gets it meanwhile.
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*syscall.SockaddrInet4).Port))
 }
 
 // fullPort is a listener whose queue is full: SYNs get no answer.

@@ -2,6 +2,7 @@ package health
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -252,16 +254,26 @@ func TestSMTPStartTLS(t *testing.T) {
 func TestHangingHandshakesLeaveRoom(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	to, _ := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue(-time.Hour, tlsDay, "127.0.0.1")}}, "")
-	hung := server(t, hangs)
+	many := 3*cap(cpuSlots()) + 3
+	var greeted atomic.Int32
+	hung := server(t, func(c *net.TCPConn) {
+		c.Read(make([]byte, 1))
+		greeted.Add(1)
+		hangs(c)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for range 3*cap(cpuSlots()) + 3 {
+	for range many {
 		wg.Go(func() {
-			_, f := ask(t, Spec{Target: hung, Method: &Method{Type: TLS}}, 600*time.Millisecond)
-			wantReason(t, f, ReasonTimeout, "")
+			if _, err := proberFor(Spec{Target: hung, Method: &Method{Type: TLS}}).(proberFunc)(ctx); err == nil {
+				t.Error("passed")
+			}
 		})
 	}
-	_, f := ask(t, Spec{Target: to, Method: &Method{Type: TLS, TLS: TLSOptions{CAFile: ca.file}}}, 500*time.Millisecond)
+	until(t, "all hang", func() bool { return int(greeted.Load()) == many })
+	_, f := ask(t, Spec{Target: to, Method: &Method{Type: TLS, TLS: TLSOptions{CAFile: ca.file}}}, patience)
 	wantReason(t, f, "", "")
+	cancel()
 	wg.Wait()
 	if n := len(cpuSlots()); n != 0 {
 		t.Errorf("%d slots are still taken", n)
@@ -280,7 +292,7 @@ func TestWaitingForASlotIsOurs(t *testing.T) {
 	}()
 	to, _ := tlsServer(t, &tls.Config{}, "")
 	s := NewScheduler(Options{})
-	spec := Spec{Target: to, Method: &Method{Type: TLS, Interval: 40 * time.Millisecond, Timeout: 40 * time.Millisecond}}
+	spec := Spec{Target: to, Method: &Method{Type: TLS, Interval: 500 * time.Millisecond, Timeout: 500 * time.Millisecond}}
 	run(t, s, spec)
 	until(t, "a probe that was ours to fail", func() bool { st, _ := s.Status(spec.Key()); return st.Failed[ReasonInternal] > 1 })
 	if st, _ := s.Status(spec.Key()); st.State != Unknown {

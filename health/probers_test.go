@@ -26,7 +26,8 @@ func ask(t *testing.T, s Spec, timeout time.Duration) (Report, *Failure) {
 	return rep, failureOf(ctx, err)
 }
 
-const patience = 5 * time.Second
+// patience with what passes at once where nothing else runs.
+const patience = 30 * time.Second
 
 func wantReason(t *testing.T, f *Failure, want Reason, text string) {
 	t.Helper()
@@ -129,7 +130,7 @@ func TestStreamProbersMeetBadServers(t *testing.T) {
 				case want != "*" && f.Reason != want:
 					t.Errorf("%v, want %s", f, want)
 				}
-				if d := time.Since(began); d > tc.timeout+2*time.Second {
+				if d := time.Since(began); d > tc.timeout+patience {
 					t.Errorf("took %v", d)
 				}
 			})

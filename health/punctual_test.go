@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -11,21 +12,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slack is how late a verdict may be. A shared machine stalls for longer than
-// anything measured here, so the limit that is promised, 3 ms, holds only
-// where LVSHA_PUNCTUAL says that time is virtual or the machine is quiet.
+// slack is how late a deadline may be seen. What is promised is for TestReaction
+// to judge; elsewhere only deadlines that are forgotten count.
 func slack() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("LVSHA_PUNCTUAL")); err == nil {
 		return d
 	}
-	return 400 * time.Millisecond
+	return patience
 }
 
-func rounds(quiet int) int {
-	if os.Getenv("LVSHA_PUNCTUAL") != "" {
-		return quiet
+// punctual judges how long things take. The limit that is promised, 3 ms, holds
+// for all of them where LVSHA_PUNCTUAL says that time is virtual or the machine
+// is quiet. A shared machine stalls for longer than anything measured here, but
+// not always: there one of many rounds has to be in time, within 200 ms.
+type punctual struct {
+	t     *testing.T
+	slack time.Duration
+	all   bool
+	best  time.Duration // how late
+	round int
+}
+
+func newPunctual(t *testing.T) *punctual {
+	p := &punctual{t: t, slack: 200 * time.Millisecond, best: time.Hour}
+	if d, err := time.ParseDuration(os.Getenv("LVSHA_PUNCTUAL")); err == nil {
+		p.slack, p.all = d, true
 	}
-	return 2
+	return p
+}
+
+// late counts a round.
+func (p *punctual) late(by time.Duration, what string) {
+	p.t.Helper()
+	p.round++
+	p.best = min(p.best, by)
+	if p.all && by > p.slack {
+		p.t.Errorf("%s: %v too late", what, by)
+	}
+}
+
+// more tells whether another round is needed, of quiet ones on a quiet machine.
+func (p *punctual) more(quiet int, what string) bool {
+	p.t.Helper()
+	switch {
+	case p.all:
+		return p.round < quiet
+	case p.round >= 2 && p.best <= p.slack:
+		return false
+	case p.round >= 50:
+		p.t.Errorf("%s: %v too late at best", what, p.best)
+		return false
+	}
+	return true
 }
 
 // toggled is a port of loopback that can refuse connections or leave them unanswered.
@@ -105,18 +143,19 @@ func TestReaction(t *testing.T) {
 							return c
 						}
 						t.Logf("interval %v, silent %v: %v by %v", d, silent, c.To, c.Failure) // by the machine's own stalls
-					case <-time.After(5 * time.Second):
+					case <-time.After(time.Minute):
 						t.Fatalf("interval %v, silent %v: never %v", d, silent, want)
 					}
 				}
 			}
 			run(t, s, Spec{Target: l.to, Method: &Method{Type: TCP, Interval: d, Timeout: d}})
 			next(Up)
-			limit, worst, sum, n := d, time.Duration(0), time.Duration(0), rounds(30)
+			limit, worst, sum := d, time.Duration(0), time.Duration(0)
 			if silent {
 				limit += d
 			}
-			for range n {
+			p, what := newPunctual(t), fmt.Sprintf("interval %v, silent %v", d, silent)
+			for p.more(30, what) {
 				<-time.After(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
 				begin := time.Now()
 				if silent {
@@ -127,9 +166,7 @@ func TestReaction(t *testing.T) {
 				c := next(Down)
 				took := time.Since(begin)
 				worst, sum = max(worst, took), sum+took
-				if took > limit+slack() {
-					t.Errorf("interval %v, silent %v: known after %v (probe took %v)", d, silent, took, c.Took)
-				}
+				p.late(took-limit, fmt.Sprintf("%s: known after %v (probe took %v)", what, took, c.Took))
 				if silent {
 					l.unhang()
 				} else {
@@ -137,7 +174,7 @@ func TestReaction(t *testing.T) {
 				}
 				next(Up)
 			}
-			t.Logf("interval %v, silent %v: mean %v, max %v, limit %v", d, silent, sum/time.Duration(n), worst, limit)
+			t.Logf("interval %v, silent %v: mean %v, max %v, limit %v", d, silent, sum/time.Duration(p.round), worst, limit)
 			s.Apply(nil)
 		}
 	}
@@ -147,10 +184,9 @@ func TestReaction(t *testing.T) {
 // call of OnChange pass at most 2 ms. On loopback a refusal comes within the
 // system call that connects, so the probe ends where it starts.
 func TestOneAmongThousands(t *testing.T) {
-	n := 1000
-	limit := slack()
-	if os.Getenv("LVSHA_PUNCTUAL") != "" {
-		n, limit = 10000, 2*time.Millisecond
+	n, p := 1000, newPunctual(t)
+	if p.all {
+		n, p.slack = 10000, 2*time.Millisecond
 	}
 	if v, err := strconv.Atoi(os.Getenv("LVSHA_CHECKS")); err == nil {
 		n = v
@@ -189,12 +225,12 @@ func TestOneAmongThousands(t *testing.T) {
 			if c.To == Up {
 				up++
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%d of %d up", up, n)
 		}
 	}
 	worst := time.Duration(0)
-	for range rounds(8) {
+	for p.more(8, "one among thousands") {
 		bad.refuse()
 		for done := false; !done; {
 			select {
@@ -207,12 +243,10 @@ func TestOneAmongThousands(t *testing.T) {
 				if c.To == Down {
 					took := c.Took + c.called.Sub(c.At)
 					worst = max(worst, took)
-					if took > limit {
-						t.Errorf("judged %v after the probe began, %v of that after the verdict", took, c.called.Sub(c.At))
-					}
+					p.late(took, fmt.Sprintf("judged %v after the probe began, %v of that after the verdict", took, c.called.Sub(c.At)))
 					bad.listen()
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("no change")
 			}
 		}
