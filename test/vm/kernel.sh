@@ -31,7 +31,7 @@ unpack_kernel() { # PACKAGE
   need=$(apt-cache ${apt_opts[@]+"${apt_opts[@]}"} depends --no-recommends --no-suggests "$pkg" 2>/dev/null | awk '$1 ~ /Depends/ && $2 ~ /^linux-modules-/ {print $2}')
   case $pkg in *-generic) need="$need linux-modules-extra-${pkg#linux-image-}";; esac
   # shellcheck disable=SC2086
-  (cd "$tmp" && apt-get ${apt_opts[@]+"${apt_opts[@]}"} -q download "$pkg" $need >>"$cache/apt.log" 2>&1 &&
+  (cd "$tmp" && apt download "$pkg" $need >>"$cache/apt.log" &&
     for f in ./*.deb; do dpkg -x "$f" root || exit 1; done; rm -f ./*.deb)
   if kernel_use "$tmp/root"; then rm -rf "$dir"; mv "$tmp/root" "$dir"; rm -rf "$tmp"; kernel_use "$dir"; return; fi
   rm -rf "$tmp"; return 1

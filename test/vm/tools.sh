@@ -41,10 +41,20 @@ apt_private() {
   apt_opts=(-o "Dir::State::Lists=$cache/apt/lists" -o "Dir::Cache=$cache/apt" -o "Dir::State::Status=/var/lib/dpkg/status"
     -o Debug::NoLocking=1 -o APT::Sandbox::User=)
 }
+# apt ARG...: what cannot be fetched is asked for again, three times.
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 ${apt_opts[@]+"${apt_opts[@]}"} -q "$@" </dev/null 2>>"$cache/apt.log"; }
+
+# apt_update: a mirror that hiccups has three tries to give all lists; the last
+# time what could be had is enough.
 apt_update() {
   as_root || apt_private
   say "updating the package lists"
-  apt-get ${apt_opts[@]+"${apt_opts[@]}"} -q update >>"$cache/apt.log" 2>&1
+  local mode
+  for mode in any any persistent-failure; do
+    apt -o APT::Update::Error-Mode=$mode update >>"$cache/apt.log" && return
+    [ $mode = any ] && say "they could not all be had, trying again" && sleep 5
+  done
+  return 1
 }
 # The lists in the cache serve again next time; the machine's own are used
 # as long as they are enough.
@@ -54,14 +64,16 @@ apt_install() { # PACKAGE... (root)
   # A policy that refuses keeps the package scripts from starting daemons here.
   local policy=/usr/sbin/policy-rc.d made= rc=0
   if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && made=1; fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" </dev/null >>"$cache/apt.log" 2>&1 ||
-    { apt_update && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" </dev/null >>"$cache/apt.log" 2>&1; } || rc=1
+  local install=(apt install -y --no-install-recommends "$@")
+  # Old lists name packages that are gone.
+  "${install[@]}" >>"$cache/apt.log" || { apt_update && "${install[@]}" >>"$cache/apt.log"; } ||
+    { sleep 5; "${install[@]}" >>"$cache/apt.log"; } || rc=1
   [ -z "$made" ] || rm -f $policy
   return $rc
 }
 
 # What apt would install for the packages: they and what they need.
-apt_closure() { LC_ALL=C apt-get ${apt_opts[@]+"${apt_opts[@]}"} -q -s --no-install-recommends install "$@" 2>>"$cache/apt.log" | awk '$1 == "Inst" {print $2}'; }
+apt_closure() { LC_ALL=C apt -s --no-install-recommends install "$@" | awk '$1 == "Inst" {print $2}'; }
 
 apt_unpack() { # PACKAGE... (anybody)
   local all tmp
@@ -70,8 +82,8 @@ apt_unpack() { # PACKAGE... (anybody)
   [ -n "$all" ] || return 1
   tmp=$(mktemp -d "$cache/deb.XXXXXX") || return 1
   # shellcheck disable=SC2086
-  (cd "$tmp" && { apt-get ${apt_opts[@]+"${apt_opts[@]}"} -q download $all >>"$cache/apt.log" 2>&1 ||
-      { apt_update && apt-get ${apt_opts[@]+"${apt_opts[@]}"} -q download $all >>"$cache/apt.log" 2>&1; }; } &&
+  (cd "$tmp" && { apt download $all >>"$cache/apt.log" || { apt_update && apt download $all >>"$cache/apt.log"; } ||
+      { sleep 5; apt download $all >>"$cache/apt.log"; }; } &&
     for f in ./*.deb; do dpkg -x "$f" "$tools" || exit 1; done)
   local rc=$? link to
   rm -rf "$tmp"
