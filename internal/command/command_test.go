@@ -40,7 +40,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 func TestRun(t *testing.T) {
 	for script, want := range map[string]Result{
@@ -91,14 +91,15 @@ func gone(t *testing.T, pid int) {
 func TestTheGroupEnds(t *testing.T) {
 	file := t.TempDir() + "/pid"
 	began := time.Now()
-	_, err := sh("sleep 300 & echo $! >" + file + "; trap '' TERM; sleep 300").Run(within(t, 300*time.Millisecond))
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > patience {
-		t.Errorf("%v after %v", err, time.Since(began))
-	}
-	b, _ := os.ReadFile(file)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	if pid == 0 {
-		t.Fatal("it had no time to start")
+	pid := 0
+	// A busy machine may not start it before the deadline: then with a later one.
+	for limit := 300 * time.Millisecond; pid == 0; limit *= 2 {
+		_, err := sh("sleep 300 & echo $! >" + file + "; trap '' TERM; sleep 300").Run(within(t, limit))
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > patience {
+			t.Fatalf("%v after %v", err, time.Since(began))
+		}
+		b, _ := os.ReadFile(file)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 	}
 	gone(t, pid)
 	res, err := sh("sleep 300 & echo $!").Run(within(t, patience))
@@ -114,8 +115,8 @@ func TestEscapeDoesNotHang(t *testing.T) {
 		t.Skip(err)
 	}
 	began := time.Now()
-	res, err := sh("setsid sleep 8 & exit 3").Run(within(t, patience))
-	if err != nil || res.Code != 3 || time.Since(began) > 5*time.Second {
+	res, err := sh("setsid sleep 100 & exit 3").Run(within(t, patience))
+	if err != nil || res.Code != 3 || time.Since(began) > patience {
 		t.Errorf("%+v %v after %v", res, err, time.Since(began))
 	}
 }

@@ -81,7 +81,7 @@ func TestStatusWhileTheDirectorHangs(t *testing.T) {
 	if err != nil || d.Node != "lb1" {
 		t.Errorf("%v %v", d, err)
 	}
-	if took := time.Since(start); took > 4*time.Second {
+	if took := time.Since(start); took > 20*time.Second { // it would hang for ever
 		t.Errorf("took %v", took)
 	}
 	close(release)
@@ -156,7 +156,7 @@ func raw(t *testing.T, path, request string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	go io.WriteString(c, request)
@@ -216,7 +216,7 @@ func TestSilentConnections(t *testing.T) {
 	for _, c := range held {
 		c.Close()
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		_, _, err := NewClient(path).Status(t.Context())
 		if err == nil {

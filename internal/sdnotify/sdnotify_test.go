@@ -25,7 +25,7 @@ func TestSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := make([]byte, 100)
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	n, err := c.Read(b)
 	if err != nil {
 		t.Fatal(err)

@@ -87,8 +87,8 @@ func within[T any](t *testing.T, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing happened in 20 s")
+	case <-time.After(60 * time.Second):
+		t.Fatal("nothing happened in 60 s")
 		panic("unreachable")
 	}
 }
@@ -117,7 +117,7 @@ func TestRestartAfterDeath(t *testing.T) {
 	if got := within(t, hello); got != "first --again" {
 		t.Errorf("the second child was started with %q", got)
 	}
-	if took := time.Since(killed); took > 5*time.Second {
+	if took := time.Since(killed); took > 15*time.Second {
 		t.Errorf("back after %v", took)
 	}
 	if n := s.Restarts(); n != 1 {
