@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +75,70 @@ func TestRepair(t *testing.T) {
 	s.awaitDaemons(s.lvs1, "master")
 	s.ipvsadm(s.lvs1, "--stop-daemon", "master")
 	s.awaitDaemons(s.lvs1, "master")
+}
+
+// TestUnmanaged: with unmanaged = "remove" services of others go from the real
+// kernel, whatever their sort and with their servers, in the second comparison;
+// also where the configuration has neither services nor a sync daemon.
+func TestUnmanaged(t *testing.T) {
+	binary(t)
+	needIPVS(t)
+	needProgram(t, "ipvsadm")
+	s := open(t, lab.Options{Mode: lab.DR, Servers: 2})
+	s.set.ReconcileInterval = time.Second
+	s.pair()
+	foreign := func() {
+		s.Helper()
+		for _, args := range [][]string{{"-t", "10.0.0.77:99"}, {"-u", "10.0.0.77:99"}, {"-f", "9"}} {
+			s.ipvsadm(s.lvs1, append([]string{"-A"}, args...)...)
+			s.ipvsadm(s.lvs1, append(append([]string{"-a"}, args...), "-r", "10.0.0.55:99", "-g")...)
+		}
+		s.ipvsadm(s.lvs1, "-A", "-f", "9", "-6")
+	}
+	alone := func() {
+		s.Helper()
+		s.slowly(5*time.Second, "only ours are there", func() error {
+			if out := s.ipvsadm(s.lvs1, "-Sn"); strings.Contains(out, "10.0.0.55") || strings.Contains(out, "-f 9") {
+				return errorf("%s", out)
+			}
+			return nil
+		})
+		s.metric(s.lvs1, 2*time.Second, is(0), "lvs_ha_ipvs_unmanaged_services")
+	}
+	remove := func(text string) string {
+		return strings.Replace(text, "[ipvs]\n", "[ipvs]\nunmanaged = \"remove\"\n", 1)
+	}
+	foreign()
+	s.must(s.lvs1.Start())
+	s.serving(s.lvs1)
+	s.metric(s.lvs1, 2*time.Second, is(4), "lvs_ha_ipvs_unmanaged_services")
+	ld := s.load(lab.LoadOptions{})
+	began := time.Now()
+	s.rewrite(remove)
+	alone()
+	if sum := s.decided(ld, began); sum.Failed > 0 || sum.OK == 0 {
+		t.Errorf("clients of our service: %s", sum)
+	}
+	s.weights(s.lvs1, s.up())
+	foreign() // goes again, as something that somebody changed
+	alone()
+	s.metric(s.lvs1, 2*time.Second, is(4), "lvs_ha_ipvs_drift_total", "kind", "extra_service")
+	code, err := s.lvs1.Stop(s.ctx)
+	if s.must(err); code != 0 {
+		t.Fatalf("stopped with status %d", code)
+	}
+	// Nothing but the election and the order to remove; what was ours once is ours still.
+	foreign()
+	text := s.set.TOML()
+	text = remove(text[:strings.Index(text, "[sync]\n")] + "[ipvs]\nreconcile_interval = \"1s\"\n")
+	s.must(os.WriteFile(s.lvs1.File, []byte(text), 0o644))
+	s.must(s.lvs1.Start())
+	s.slowly(5*time.Second, "the table is empty", func() error {
+		if out := s.ipvsadm(s.lvs1, "-Sn"); out != "" {
+			return errorf("%s", out)
+		}
+		return nil
+	})
 }
 
 // sameTable compares without the counters, whatever the order.
