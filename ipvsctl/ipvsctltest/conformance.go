@@ -40,6 +40,7 @@ func Conformance(t *testing.T, open func(t *testing.T) ipvsctl.Kernel) {
 		{"Timeouts", testTimeouts},
 		{"Stats", testStats},
 		{"Reconcile", testReconcile},
+		{"Exclusive", testExclusive},
 		{"Context", testContext},
 		{"Concurrent", testConcurrent},
 		{"Closed", testClosed},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 	"testing"
@@ -257,8 +258,64 @@ func testReconcile(t *testing.T, r *rig) {
 		}
 	}
 	r.want(table(entry(foreign)))
-	if rep, err := rec.Full(t.Context(), ipvsctl.Goal{Owned: owned, Exclusive: true}); err != nil || len(rep.Failed) > 0 || rep.Unmanaged != 0 {
-		t.Errorf("exclusive: %v, %v", err, rep)
+}
+
+// testExclusive: what an exclusive goal does not name goes, whatever its sort
+// and with servers in it, but neither in the first complete pass nor in a quick
+// one; services of ours and a sync daemon that is not managed stand.
+func testExclusive(t *testing.T, r *rig) {
+	k := &counting{Kernel: r.k}
+	rec := ipvsctl.NewReconciler(k, nil)
+	ours, foreign := entry(tcp("192.0.2.200:80"), Servers()...), table()
+	for _, s := range Services() {
+		r.do(svc(ipvsctl.AddService, s), nil)
+		e := entry(s)
+		if s.Key.Family == 4 {
+			e = entry(s, Servers()...)
+		}
+		for _, sk := range e.Keys() {
+			r.do(rs(ipvsctl.AddServer, s, e.Servers[sk]), nil)
+		}
+		foreign[s.Key] = e
+	}
+	daemon := ipvsctl.Daemon{Role: ipvsctl.RoleMaster, Interface: Interface, ID: 5}
+	r.do(ipvsctl.Op{Kind: ipvsctl.StartDaemon, Daemon: daemon}, nil)
+	goal := ipvsctl.Goal{Table: table(ours), Exclusive: true}
+	for i, c := range []struct {
+		name           string
+		pass           func(context.Context, ipvsctl.Goal) (ipvsctl.Report, error)
+		writes, remain int
+	}{
+		{"first", rec.Full, 1 + len(ours.Servers), len(foreign)},
+		{"quick", rec.Quick, 0, len(foreign)},
+		{"second", rec.Full, len(foreign), 0},
+		{"third", rec.Full, 0, 0},
+	} {
+		k.writes = 0
+		rep, err := c.pass(t.Context(), goal)
+		if err != nil || len(rep.Failed) > 0 || len(rep.Drift) > 0 || k.writes != c.writes || rep.Unmanaged != c.remain {
+			t.Fatalf("%s pass: %v, %v, %v, %d writes, want %d", c.name, err, rep, rep.Failed, k.writes, c.writes)
+		}
+		want := table(ours)
+		if i < 2 {
+			maps.Copy(want, foreign)
+		}
+		r.want(want)
+	}
+	// Somebody adds one while we look on: that is drift, and goes at once.
+	r.do(svc(ipvsctl.AddService, tcp("198.51.100.1:25")), nil)
+	rep, err := rec.Full(t.Context(), goal)
+	if err != nil || len(rep.Failed) > 0 || len(rep.Drift) != 1 || rep.Drift[0].Kind != ipvsctl.DriftExtraService {
+		t.Errorf("one that was added: %v, %v, %v", err, rep, rep.Failed)
+	}
+	r.want(table(ours))
+	if d, err := r.k.Daemons(t.Context()); err != nil || len(d) != 1 {
+		t.Errorf("sync daemons %v, %v", d, err)
+	}
+	// A goal that names nothing takes all of it.
+	goal = ipvsctl.Goal{Exclusive: true, Owned: map[ipvsctl.ServiceKey]bool{ours.Service.Key: true}}
+	if rep, err := rec.Full(t.Context(), goal); err != nil || len(rep.Failed) > 0 || rep.Unmanaged != 0 {
+		t.Errorf("nothing is named: %v, %v", err, rep)
 	}
 	r.want(ipvsctl.Table{})
 }
