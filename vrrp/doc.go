@@ -35,7 +35,9 @@
 //     keeps the addresses (Releasing) until 200 ms after the new master's first
 //     advertisement or 20 ms after its announcement; at most the longest skew
 //     (one interval; v2 1 s) and 300 ms, at most 5 s. RFC 9568 section 6.4.3
-//     gives them up at once, and for a skew time nobody has them.
+//     gives them up at once, and for a skew time nobody has them. In a sync
+//     group, when a sibling has lost its link, three intervals more: so long
+//     the next group waits for it.
 //   - Last word. A master that yields to a better one sends one last
 //     advertisement, so that the winner of a healed split knows that there were
 //     two, and announces again. It carries the winner's interval. A master that

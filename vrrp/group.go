@@ -13,7 +13,8 @@ import "time"
 //   - Members whose group is master already join it when they want to.
 //   - When one stops being master, the others hand over: priority 0, and the
 //     addresses stay until the next master is there. How long they wait for one
-//     follows from the slowest of the group.
+//     follows from the slowest of the group: its skew, and where one has lost
+//     its link its master-down interval, for so long nobody takes over there.
 //   - Of two masters of equal priority the higher address wins, and it may be
 //     the one node's here and the other's there (IPv4 and IPv6 of two nodes are
 //     often so): both would yield, and nobody be left. So the first member
@@ -115,6 +116,13 @@ func (m *Machine) tieWaits(now Time, interval time.Duration) bool {
 	return now.Sub(m.tieAt) <= m.cfg.GroupInterval+tieSlack
 }
 
+// groupReleaseBound is that of a master whose sibling left without a word, as
+// one that lost its link does: the next group waits for the sibling as for any
+// lost master before it takes over as one.
+func (m *Machine) groupReleaseBound(now Time) Time {
+	return now.Add(min(3*m.cfg.GroupInterval+m.longestSkew(now)+releaseSlack, releaseMost))
+}
+
 // Wants tells that a member of a sync group would be master now if it were alone.
 func (m *Machine) Wants() bool { return m.state == Backup && m.wants }
 
@@ -145,6 +153,8 @@ func (m *Machine) group(now Time, fault bool, o GroupOrder) {
 			m.transition(Fault, CauseGroup, false)
 		case Master:
 			m.release(now, CauseGroup, true)
+			m.releaseUntil = m.groupReleaseBound(now)
+			m.releaseAt = m.releaseUntil
 		case Releasing:
 		}
 	}

@@ -351,6 +351,34 @@ func TestGroupHandsOverWithTheFormerSlowest(t *testing.T) {
 	releases(2500*time.Millisecond, 1300*time.Millisecond, 900*time.Millisecond, 100*time.Millisecond)
 }
 
+// One that loses its link says nothing: its segment waits for the master-down
+// interval, and with it the group that takes over. The sibling's addresses stay
+// until then.
+func TestSiblingOfALostLinkHoldsOn(t *testing.T) {
+	for _, tt := range []struct {
+		interval, want time.Duration
+	}{{time.Second, 4300 * time.Millisecond}, {100 * time.Millisecond, 700 * time.Millisecond}, {2 * time.Second, 5 * time.Second}} {
+		first, c := testConfig(), testConfig()
+		c.VRID++
+		first.Interval = tt.interval
+		c.Interval = min(tt.interval, time.Second)
+		JoinGroup([]*Config{&first, &c})
+		r := newRig(t, c)
+		r.up("init -> backup (start)")
+		r.now, _ = r.m.Deadline()
+		r.step(Event{Kind: EventTimer})
+		r.step(Event{Kind: EventGroup, Group: GroupLead})
+		r.step(held)
+		r.expect("send 0; master -> releasing (group, planned)", Event{Kind: EventGroup, Fault: true})
+		if d, _ := r.m.Deadline(); d.Sub(r.now) != tt.want {
+			t.Errorf("%v: holds the addresses for %v, want %v", tt.interval, d.Sub(r.now), tt.want)
+		}
+		r.step(adv(50, c.Interval, addrA))
+		r.now = r.now.Add(200 * time.Millisecond)
+		r.expect("drop; releasing -> fault (group, planned)", Event{Kind: EventTimer})
+	}
+}
+
 func TestDecideGroup(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -1,7 +1,6 @@
 package speaker_test
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -21,7 +20,7 @@ import (
 const (
 	innerVIP  = theVIP
 	outerVIP  = "10.78.0.100"
-	wireLimit = 15 * time.Second // for what takes less than a second on an idle machine
+	wireLimit = patience // for what takes less than a second on an idle machine
 )
 
 // router is a speaker with a second interface.
@@ -32,10 +31,10 @@ type router struct {
 
 // newRouter starts a speaker between two segments: eth0 inside, with the next
 // address of 10.77.0.0/24, and eth1 outside, with 10.78.0.outerHost.
-func newRouter(inner, outer *segment, outerHost byte) *router {
+func newRouter(inner, outer *segment, outerHost byte, journal string) *router {
 	inner.t.Helper()
 	t := inner.t
-	n := inner.speaker()
+	n := inner.speakerWith(journal)
 	outer.nodes++
 	o := &node{t: t, s: outer, cmd: n.cmd, h: n.h, log: n.log, client: n.client, exited: n.exited}
 	o.port = fmt.Sprintf("%sp%d", outer.name, outer.nodes)
@@ -71,7 +70,7 @@ func routers(t *testing.T, crossed bool) (a, b *router) {
 	if crossed {
 		ha, hb = hb, ha
 	}
-	return newRouter(inner, outer, ha), newRouter(inner, outer, hb)
+	return newRouter(inner, outer, ha, ""), newRouter(inner, outer, hb, "")
 }
 
 // both are the instances of a group.
@@ -117,16 +116,6 @@ const (
 	none = "backup backup false false"
 )
 
-// start gives a router its instances, in real time where that is permitted: a
-// busy machine must not look like a dead one.
-func (r *router) start(list []vrrp.Instance) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), wireLimit)
-	defer cancel()
-	must(r.t, r.client.Configure(ctx, link.Configure{Instances: list, Realtime: 7}))
-	r.client.SetPosture(link.Posture{Ready: true})
-}
-
 // holds waits until a has all of the group and b nothing.
 func holds(t *testing.T, what string, a, b *router) {
 	t.Helper()
@@ -143,7 +132,7 @@ func inTime(t *testing.T, what string, f func() bool, a, b *router) {
 			b.punctual()
 			t.Fatalf("not in time: %s; a is %s, b %s", what, a.roles(), b.roles())
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 }
 

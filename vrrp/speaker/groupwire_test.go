@@ -19,8 +19,8 @@ import (
 func TestGroupFollowsALostLink(t *testing.T) {
 	t.Parallel()
 	a, b := routers(t, false)
-	a.start(both(200, 100*time.Millisecond))
-	b.start(both(100, 100*time.Millisecond))
+	a.configure(both(200, 100*time.Millisecond)...)
+	b.configure(both(100, 100*time.Millisecond)...)
 	holds(t, "a has both", a, b)
 	for _, leg := range []*node{a.outer, a.node} {
 		leg.cut(true)
@@ -41,8 +41,8 @@ func TestGroupFollowsALostLink(t *testing.T) {
 func TestGroupFailover(t *testing.T) {
 	t.Parallel()
 	a, b := routers(t, false)
-	a.start(both(200, 100*time.Millisecond))
-	b.start(both(100, 100*time.Millisecond))
+	a.configure(both(200, 100*time.Millisecond)...)
+	b.configure(both(100, 100*time.Millisecond)...)
 	holds(t, "a has both", a, b)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*wireLimit)
 	defer cancel()
@@ -60,8 +60,8 @@ func TestGroupFailover(t *testing.T) {
 func TestGroupStopsInOrder(t *testing.T) {
 	t.Parallel()
 	a, b := routers(t, false)
-	a.start(both(200, 100*time.Millisecond))
-	b.start(both(100, 100*time.Millisecond))
+	a.configure(both(200, 100*time.Millisecond)...)
+	b.configure(both(100, 100*time.Millisecond)...)
 	holds(t, "a has both", a, b)
 	watch := watchGap(t, a, b)
 	a.terminate()
@@ -95,18 +95,17 @@ func TestGroupStopsInOrder(t *testing.T) {
 // A speaker that was killed and is back at once goes on with the whole group
 // or with nothing of it.
 func TestGroupResumes(t *testing.T) {
-	t.Setenv("SPEAKER_JOURNAL", filepath.Join(t.TempDir(), "election"))
+	t.Parallel()
 	inner, outer := newSegment(t), newSegment(t)
-	a := newRouter(inner, outer, 1)
-	t.Setenv("SPEAKER_JOURNAL", "")
-	b := newRouter(inner, outer, 2)
+	a := newRouter(inner, outer, 1, filepath.Join(t.TempDir(), "election"))
+	b := newRouter(inner, outer, 2, "")
 	const interval = 600 * time.Millisecond
 	high, low := both(254, interval), both(100, interval)
 	for i := range high {
 		high[i].Lifetime, low[i].Lifetime = 30*time.Second, 30*time.Second
 	}
-	a.start(high)
-	b.start(low)
+	a.configure(high...)
+	b.configure(low...)
 	holds(t, "a has both", a, b)
 
 	// restart returns how many instances went on.
@@ -119,7 +118,7 @@ func TestGroupResumes(t *testing.T) {
 			return strings.Count(a.log.String(), "the node is there") == there+1
 		})
 		meanwhile()
-		a.start(high)
+		a.configure(high...)
 		holds(t, "a has both again", a, b)
 		return strings.Count(a.log.String(), "reason=resume") - resumed
 	}
@@ -173,9 +172,9 @@ func TestGroupSplit(t *testing.T) {
 			a, b := routers(t, tc.a == tc.b)
 			// Nobody refreshes: the winner's last announcement has to come of the heal itself.
 			ia, ib := both(tc.a, 100*time.Millisecond), both(tc.b, 100*time.Millisecond)
-			a.start(ia)
+			a.configure(ia...)
 			eventually(t, wireLimit, "a has both", func() bool { return a.roles() == all })
-			b.start(ib)
+			b.configure(ib...)
 			holds(t, "a has both, b waits", a, b)
 			first, second := a.node, a.outer
 			if tc.outerFirst {

@@ -128,7 +128,7 @@ func nodeSpeaker() {
 	signal.Notify(signals, syscall.SIGTERM)
 	go func() {
 		<-signals
-		limit, cancel := context.WithTimeout(ctx, 8*time.Second)
+		limit, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		if err := s.Stop(limit); err != nil {
 			fatal(err)

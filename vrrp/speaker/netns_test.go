@@ -202,7 +202,7 @@ func TestReconfigure(t *testing.T) {
 	since := find("edge").Since
 
 	// Refused as a whole.
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	twice := group(50)
 	twice.Name = "other"

@@ -64,7 +64,7 @@ func TestFailover(t *testing.T) {
 	a, b := s.speaker(), s.speaker()
 	a.configure(group(200))
 	eventually(t, 5*time.Second, "a is master", func() bool { return a.state() == vrrp.Master })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := a.client.Failover(ctx, link.Failover{Instance: "edge"}); err == nil {
 		t.Error("handed over to nobody")
@@ -121,7 +121,7 @@ func TestRealtime(t *testing.T) {
 	t.Parallel()
 	s := newSegment(t)
 	a := s.speaker()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	policies := func() (rr, other int) {
 		dir := "/proc/" + strconv.Itoa(a.cmd.Process.Pid) + "/task"

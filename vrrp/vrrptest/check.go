@@ -338,7 +338,7 @@ func (s *Segment) Bound() time.Duration {
 		slowest = max(slowest, n.Config.Interval)
 		delays = max(delays, n.Config.PreemptDelay+n.Config.StartDelay+n.ReadyAfter)
 	}
-	return 3*slowest + max(slowest, time.Second) + delays + min(release, max(slowest, time.Second)+releaseSlack) + 20*time.Millisecond
+	return 3*slowest + max(slowest, time.Second) + delays + min(release, 4*max(slowest, time.Second)+releaseSlack) + 20*time.Millisecond
 }
 
 // ExpectSettled lets the segment be judged when it must have converged, and

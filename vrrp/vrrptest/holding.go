@@ -77,13 +77,49 @@ func (c check) letsGo() {
 }
 
 // releaseBound: what is handed over stays for the slowest skew that anybody
-// can have, and a little.
-func releaseBound(n *Node) vrrp.Time {
+// can have, and a little; because of a sibling that left without a word, for
+// three intervals more.
+func releaseBound(n *Node, e vrrp.Event) vrrp.Time {
 	slowest := time.Second // v2, and all intervals that a reload brings
 	for _, x := range n.seg.nodes {
 		slowest = max(slowest, x.Config.Interval, x.first)
 	}
+	if e.Kind == vrrp.EventGroup && e.Fault {
+		slowest *= 4
+	}
 	return n.seg.now.Add(min(slowest+releaseSlack, releaseMost) + margin)
+}
+
+// groupFollows is when the first group can be master in place of that of n, of
+// which one has left without a word; 0 if that is not known.
+func (s *Segment) groupFollows(n *Node) vrrp.Time {
+	soonest := vrrp.Time(0)
+	for i := range s.hosts {
+		h := &s.hosts[i]
+		if h == n.host || len(h.group) != len(n.host.group) {
+			continue
+		}
+		at := s.now
+		for lane, x := range h.group {
+			if !x.listening() || x.m.State() != vrrp.Backup || x.m.Wants() || x.broken || x.oracle.from != n.host.group[lane].id {
+				return 0
+			}
+			if n.host.group[lane].linkUp {
+				if !s.mutual(x.id, n.host.group[lane].id) {
+					return 0
+				}
+				continue // it hears priority 0
+			}
+			at = max(at, x.oracle.earliest)
+		}
+		if soonest == 0 || at < soonest {
+			soonest = at
+		}
+	}
+	if soonest.Sub(s.now) > releaseMost {
+		return 0
+	}
+	return soonest
 }
 
 // follows: n releases and hears the next master; one that gives up is none.

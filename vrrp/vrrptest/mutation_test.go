@@ -45,6 +45,8 @@ var mutations = []struct {
 		old: "			m.releaseAt = min(m.releaseAt, now.Add(releaseAfterClaim))\n", new: ""},
 	{name: "next master does not hasten a release", file: "../machine_master.go", slow: true,
 		old: "		m.releaseAt = min(m.releaseUntil, now.Add(releaseAfterAdvert))\n", new: ""},
+	{name: "sibling of a lost link lets go before anybody leads", file: "../group.go", slow: true,
+		old: "min(3*m.cfg.GroupInterval+m.longestSkew(now)+releaseSlack", new: "min(m.longestSkew(now)+releaseSlack"},
 	{name: "group takes part with one unfit", file: "../group.go", slow: true,
 		old: "unfit > 1 || unfit == 1 && !m.Unfit, GroupNone", new: "false, GroupNone"},
 	{name: "each of a group yields by itself", file: "../machine_master.go", slow: true,

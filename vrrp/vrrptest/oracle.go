@@ -166,7 +166,7 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 	s := n.seg
 	if a.From == vrrp.Master && a.To == vrrp.Releasing {
 		o.releasedAt, o.succeeded, o.followed = s.now, false, 0
-		o.letGoMost, o.successor = releaseBound(n), -1
+		o.letGoMost, o.successor = releaseBound(n, e), -1
 		o.letGoBy = o.letGoMost
 		o.interval = n.Config.Interval
 		if a.Reason == vrrp.CauseOffer {
@@ -201,6 +201,9 @@ func (o *oracle) moved(n *Node, a *vrrp.Action, e vrrp.Event) {
 		o.interval = n.Config.Interval
 	case vrrp.Releasing:
 		s.promiseSuccessor(n)
+		if e.Kind == vrrp.EventGroup && e.Fault {
+			o.followed = s.groupFollows(n)
+		}
 	case vrrp.Init, vrrp.Fault:
 	}
 }
