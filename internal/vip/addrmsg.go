@@ -41,7 +41,13 @@ func appendAddress(b []byte, index int, a Address, lifetime time.Duration) []byt
 	// struct ifa_cacheinfo: preferred, valid, created, updated
 	var cache [16]byte
 	seconds := uint32((lifetime + time.Second - 1) / time.Second)
-	binary.NativeEndian.PutUint32(cache[0:], seconds)
+	if ip.Is4() {
+		binary.NativeEndian.PutUint32(cache[0:], seconds)
+	}
+	// IPv6 chooses the address that is nearest to the neighbour as the source of
+	// what this machine sends itself (RFC 6724): that would be the virtual one,
+	// and a real server that has it, too, would answer itself. With a preferred
+	// lifetime of 0 it is taken only where there is no other. IPv4 has no such rule.
 	binary.NativeEndian.PutUint32(cache[4:], seconds)
 	b = appendAttribute(b, unix.IFA_CACHEINFO, cache[:])
 	return appendAttribute(b, ifaProto, []byte{AddressProtocol})
