@@ -111,7 +111,7 @@ func (s *segment) from(n *node) int {
 // electFRR: the better one is master, hands over when it stops, takes back
 // when it returns; FRR never takes over from a better one.
 func electFRR(t *testing.T, ours vrrp.Instance, theirs func(priority int) string, addrs ...string) {
-	const limit = 15 * time.Second
+	const limit = patience
 	s := newSegment(t)
 	family, vip := ours.Config.Family, ours.Addresses[len(ours.Addresses)-1].Prefix.Addr().String()
 

@@ -193,10 +193,48 @@ func settled(t *testing.T, a *router) {
 	})
 }
 
-// watchGap looks for moments in which neither node has an address that goes
-// from one to the other, until the answer is asked for.
-func watchGap(t *testing.T, from, to *router) (answer func() (map[string]time.Duration, int)) {
+// gapWatch looks for moments in which neither of two nodes has an address.
+type gapWatch struct {
+	t     *testing.T
+	began time.Time
+	end   func() (gaps map[string]time.Duration, looks int)
+}
+
+// whole ends the watch and checks that the addresses, which went to a node that
+// advertises with priority, always had a holder. The old one waits 200 ms for
+// the new one's, so that a starved machine may have a gap.
+func (w *gapWatch) whole(what string, to *router, priority int, vips ...string) {
+	w.t.Helper()
+	gaps, looks := w.end()
+	for _, vip := range vips {
+		leg := map[string]*node{innerVIP: to.node, outerVIP: to.outer}[vip]
+		first := w.first(leg, adverts(leg, priority))
+		garp := w.first(leg, gratuitous(leg, vip))
+		slow := garp.Sub(first)
+		w.t.Logf("%s: %s announced %s after the first advertisement; no holder for %s in %d looks", what, vip, slow, gaps[vip], looks)
+		if gaps[vip] > 0 && slow < 150*time.Millisecond {
+			to.punctual()
+			w.t.Errorf("%s: %s had no holder for %s", what, vip, gaps[vip])
+		}
+	}
+}
+
+// first frame of that kind since the watch began.
+func (w *gapWatch) first(n *node, match func([]byte) bool) time.Time {
+	w.t.Helper()
+	for _, f := range n.s.cap.find(match) {
+		if !f.at.Before(w.began) {
+			return f.at
+		}
+	}
+	w.t.Fatalf("%s has sent nothing of that kind", n.addr)
+	return time.Time{}
+}
+
+// watchGap begins to watch the addresses that go from one node to the other.
+func watchGap(t *testing.T, from, to *router) *gapWatch {
 	t.Helper()
+	w := &gapWatch{t: t, began: time.Now()}
 	var h [2]*netlink.Handle
 	var index [2]map[string]netlink.Link
 	for i, r := range []*router{from, to} {
@@ -263,7 +301,8 @@ func watchGap(t *testing.T, from, to *router) (answer func() (map[string]time.Du
 		h[0].Close()
 		h[1].Close()
 	})
-	return end
+	w.end = end
+	return w
 }
 
 // announcedLast tells whether neighbours know the winner.

@@ -35,7 +35,7 @@ vrrp_instance edge {
 // elect runs the story that both programs must agree on: the better one is
 // master, hands over when it stops, takes back when it returns.
 func elect(t *testing.T, ours vrrp.Instance, theirs func(priority uint8) string, vip string) {
-	const limit = 9 * time.Second
+	const limit = patience
 	s := newSegment(t)
 
 	// keepalived is better.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"lvs-ha/internal/vip"
 	"lvs-ha/vrrp"
@@ -57,7 +58,7 @@ func again() (int, bool) {
 		return 0, false
 	}
 	// The nodes mostly wait: more of them than CPUs may do so side by side.
-	cmd := exec.Command("/proc/self/exe", append([]string{"-test.parallel=5"}, os.Args[1:]...)...)
+	cmd := exec.Command("/proc/self/exe", append([]string{"-test.parallel=10"}, os.Args[1:]...)...)
 	cmd.Env = append(os.Environ(), inNamespace+"=yes")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
@@ -143,6 +144,9 @@ func nodeSpeaker() {
 // nodeExec waits for a line on standard input and becomes another program.
 func nodeExec() {
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	// In real time as ours are, where that is permitted.
+	runtime.LockOSThread()
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 7}, 0)
 	err := syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(3)

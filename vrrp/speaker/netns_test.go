@@ -61,12 +61,12 @@ func TestElectTakeOverAndHandOver(t *testing.T) {
 	gap := firstOfB[0].at.Sub(lastOfA[len(lastOfA)-1].at)
 	want := vrrp.MasterDown(vrrp.V3, 100, 100*time.Millisecond)
 	// The instant itself is for the simulator and the benchmark: here only what no load explains.
-	if gap < want-20*time.Millisecond || gap > want+2*time.Second {
+	if gap < want-20*time.Millisecond || gap > want+patience {
 		t.Errorf("take-over after %s, want %s", gap, want)
 	}
 	eventually(t, 2*time.Second, "gratuitous ARP of b", func() bool { return len(s.cap.find(gratuitous(b, theVIP))) > 0 })
 	garp := s.cap.find(gratuitous(b, theVIP))
-	if len(garp) == 0 || garp[0].at.Sub(firstOfB[0].at) > time.Second {
+	if len(garp) == 0 || garp[0].at.Sub(firstOfB[0].at) > 10*time.Second {
 		t.Errorf("%d gratuitous ARP", len(garp))
 	}
 	t.Logf("take-over %s after the last advertisement, ARP %s later", gap, garp[0].at.Sub(firstOfB[0].at))

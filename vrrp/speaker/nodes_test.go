@@ -36,9 +36,7 @@ func TestStalledBackupDrainsFirst(t *testing.T) {
 	if st := b.instance(); st.State != vrrp.Backup || st.Transitions["master"] != entered {
 		t.Errorf("b became master although a was there: %+v", st)
 	}
-	if !strings.Contains(b.log.String(), "event=stalled") {
-		t.Error("the stall was not noticed")
-	}
+	eventually(t, time.Second, "the stall is logged", func() bool { return strings.Contains(b.log.String(), "event=stalled") })
 }
 
 // A master that was stopped while another took over gives way or takes back,

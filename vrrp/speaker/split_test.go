@@ -74,7 +74,7 @@ func TestSplitAndHeal(t *testing.T) {
 		} {
 			t.Run(r.name+" "+tc.name, func(t *testing.T) {
 				t.Parallel()
-				const limit = 15 * time.Second
+				const limit = patience
 				s := newSegment(t)
 				var a, k *node
 				if tc.theirsFirst {
