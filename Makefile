@@ -4,8 +4,9 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
-# The version is given by us; git may refuse to answer another user.
-export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# The version is given by us; git may refuse to answer another user.  Tests are
+# built like the program, so that nothing is compiled twice.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath
 BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 PREFIX   ?= /usr/local
 FUZZTIME ?= 120

@@ -31,7 +31,11 @@ func TestRatios(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	for _, n := range []int{5000, 10000} {
+	sizes := []int{5000}
+	if os.Getenv("LVSHA_LONG") == "1" {
+		sizes = append(sizes, 10000)
+	}
+	for _, n := range sizes {
 		ns := netns(t)
 		k := openIn(t, ns)
 		tab := bigTable(n/100, 100)

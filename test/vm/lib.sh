@@ -7,8 +7,9 @@ die() { echo "${me}: $*" >&2; exit 125; }
 vmdir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$vmdir/../.." && pwd)
 
-# git may refuse to tell another user (root under sudo) about the checkout.
-export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+# git may refuse to tell another user (root under sudo) about the checkout.  All
+# is built in the same way, so that what is compiled for one thing serves the others.
+export GOFLAGS="${GOFLAGS:-} -buildvcs=false -trimpath"
 
 # The cache holds downloads and the guest image; deleting it costs half a
 # minute.  A home that cannot be written (su nobody) falls back to /tmp.
