@@ -19,8 +19,10 @@ import (
 func TestGroupFollowsALostLink(t *testing.T) {
 	t.Parallel()
 	a, b := routers(t, false)
-	a.configure(both(200, 100*time.Millisecond)...)
-	b.configure(both(100, 100*time.Millisecond)...)
+	// A master-down interval is longer than an ordinary hand-over may take.
+	const interval = 300 * time.Millisecond
+	a.configure(both(200, interval)...)
+	b.configure(both(100, interval)...)
 	holds(t, "a has both", a, b)
 	for leg, sibling := range map[*node]string{a.outer: innerVIP, a.node: outerVIP} {
 		watch := watchGap(t, a, b)

@@ -42,7 +42,9 @@ func elect(t *testing.T, ours vrrp.Instance, theirs func(priority uint8) string,
 	k := s.keepalived(theirs(200))
 	a := s.speaker()
 	a.configure(ours)
-	eventually(t, limit, "keepalived is master", func() bool { return k.has(vip) && a.state() == vrrp.Backup && !a.has(vip) })
+	eventually(t, limit, "keepalived is master", func() bool {
+		return k.has(vip) && a.state() == vrrp.Backup && !a.has(vip) && a.instance().Received > 0
+	})
 	if st := a.instance(); st.MasterPriority != 200 || st.Received == 0 || len(rejected(st.Dropped)) > 0 || st.AddressMismatch > 0 {
 		t.Errorf("we heard %+v", st)
 	}
