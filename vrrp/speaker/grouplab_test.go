@@ -34,12 +34,18 @@ type router struct {
 // address of 10.77.0.0/24, and eth1 outside, with 10.78.0.outerHost.
 func newRouter(inner, outer *segment, outerHost byte, journal string) *router {
 	inner.t.Helper()
-	t := inner.t
 	n := inner.speakerWith(journal)
+	return &router{node: n, outer: n.second(outer, outerHost)}
+}
+
+// second gives a node the interface eth1 on another segment, with 10.78.0.host.
+func (n *node) second(outer *segment, host byte) *node {
+	n.t.Helper()
+	t := n.t
 	outer.nodes++
 	o := &node{t: t, s: outer, cmd: n.cmd, h: n.h, log: n.log, client: n.client, exited: n.exited}
 	o.port = fmt.Sprintf("%sp%d", outer.name, outer.nodes)
-	o.addr = netip.AddrFrom4([4]byte{10, 78, 0, outerHost})
+	o.addr = netip.AddrFrom4([4]byte{10, 78, 0, host})
 	la := netlink.NewLinkAttrs()
 	la.Name, la.MasterIndex = o.port, outer.bridge.Attrs().Index
 	v := &netlink.Veth{LinkAttrs: la, PeerName: "eth1", PeerNamespace: netlink.NsPid(n.cmd.Process.Pid)}
@@ -52,7 +58,7 @@ func newRouter(inner, outer *segment, outerHost byte, journal string) *router {
 	o.mac = eth.Attrs().HardwareAddr
 	must(t, n.h.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(o.addr, 24))}))
 	must(t, n.h.LinkSetUp(eth))
-	return &router{node: n, outer: o}
+	return o
 }
 
 func must(t *testing.T, err error) {

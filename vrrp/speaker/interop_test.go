@@ -113,6 +113,18 @@ func TestKeepalivedUnicast(t *testing.T) {
 	}, theVIP)
 }
 
+func TestKeepalivedUnicastIPv6(t *testing.T) {
+	t.Parallel()
+	in := group(100, "fe80::77:1", "2001:db8:77::100")
+	in.Config.Family, in.Config.Mode = vrrp.IPv6, vrrp.Unicast
+	for _, p := range []string{"fe80::aa:1", "fe80::aa:3", "fe80::aa:4"} { // see TestKeepalivedUnicast
+		in.Config.Peers = append(in.Config.Peers, netip.MustParseAddr(p))
+	}
+	elect(t, in, func(p uint8) string {
+		return keepalivedConfig(3, p, "0.1", "unicast_peer {\n fe80::aa:2\n }", "fe80::77:1/128", "2001:db8:77::100/128")
+	}, "2001:db8:77::100")
+}
+
 // Version 2 has whole seconds, so this is the slow one: only who is master, and
 // the hand-over to keepalived.
 func TestKeepalivedV2Pass(t *testing.T) {

@@ -267,6 +267,12 @@ func (s *segment) speakerWith(journal string) *node {
 // keepalived starts Debian's with the given text of its instance.
 func (s *segment) keepalived(config string) *node {
 	s.t.Helper()
+	return s.keepalivedWith(config, func(*node) {})
+}
+
+// keepalivedWith has its network made ready before the program begins.
+func (s *segment) keepalivedWith(config string, ready func(*node)) *node {
+	s.t.Helper()
 	bin, err := exec.LookPath("keepalived")
 	if err != nil {
 		bin = "/usr/sbin/keepalived"
@@ -287,6 +293,7 @@ func (s *segment) keepalived(config string) *node {
 	}
 	n := s.run(cmd, "exec")
 	s.attach(n)
+	ready(n)
 	if _, err := in.Write([]byte("\n")); err != nil {
 		s.t.Fatal(err)
 	}

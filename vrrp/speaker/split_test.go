@@ -15,6 +15,8 @@ import (
 //	v3 IPv6: the same                                  k TestKeepalivedV3IPv6     f TestFRRV3IPv6
 //	v2: priority, hand-over; with PASS beside k        k TestKeepalivedV2Pass     f TestFRRV2, and take-over (it refuses authentication)
 //	unicast                                            k TestKeepalivedUnicast    f - (it has none)
+//	unicast, IPv6                                      k TestKeepalivedUnicastIPv6
+//	sync group: link, take-over, hand-over both ways   k TestKeepalivedSyncGroup  f - (it has none)
 //	partition and heal, no stale ARP                   k, f TestSplitAndHeal (FRR never announces again as the winner)
 //	tie-break by address, both ways                    k, f TestSplitAndHeal/tie
 //	no preemption, on our side and on theirs           k, f TestNoPreemption
