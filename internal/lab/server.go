@@ -44,7 +44,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tcp := fmt.Sprintf("0.0.0.0:%d", TCPPort)
+	tcp := fmt.Sprintf(":%d", TCPPort) // every address, of IPv6 too
 	udp := netip.AddrPortFrom(s.Addr, UDPPort).String()
 	if s.lab.Mode != NAT {
 		// An answer must bear the address that was asked: a UDP socket on the

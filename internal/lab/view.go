@@ -143,20 +143,20 @@ func (h *Host) Addresses(ifname string) ([]Address, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := h.nl.AddrList(l, 2) // AF_INET
+	list, err := h.nl.AddrList(l, 0) // of every family
 	if err != nil {
 		return nil, err
 	}
 	var out []Address
 	for _, a := range list {
-		ip, _ := netip.AddrFromSlice(a.IP.To4())
+		ip, _ := netip.AddrFromSlice(a.IP)
 		bits, _ := a.Mask.Size()
 		valid := Forever
 		// IFA_CACHEINFO: all ones means for ever.
 		if uint32(a.ValidLft) != 1<<32-1 && a.ValidLft != 0 {
 			valid = time.Duration(uint32(a.ValidLft)) * time.Second
 		}
-		out = append(out, Address{netip.PrefixFrom(ip, bits), valid})
+		out = append(out, Address{netip.PrefixFrom(ip.Unmap(), bits), valid})
 	}
 	return out, nil
 }
