@@ -51,7 +51,7 @@ for set in $settings; do
       cp /tmp/watch /out/watch.$event.$r; [ -n "$out" ] && [ -n "$in" ] || say "no change seen"
     done
   done
-  kill_hard $RUN/lvs1; ns_clean lvs1; cp $RUN/lvs1/log /out/agent-$DELAY.log
+  kill_hard $RUN/lvs1; ns_clean lvs1; cp $RUN/lvs1/log /out/$agent_name-$DELAY.log
 done
 for set in $settings; do for event in $events; do for col in "7 out of the table;ms" "8 failed requests;requests" "12 failed, begun when it was out;requests" "10 back in the table;ms" "11 failed after repair;requests" "13 writes without a cause;writes"; do
   name=${col#* } unit=${col#*;}
