@@ -16,12 +16,14 @@ import (
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvs-ha/internal/netnstest"
 )
 
 // pair makes a veth pair, both ends up, in the tests' namespace.
 func pair(t *testing.T, a, b string) {
 	t.Helper()
-	needNamespace(t)
+	netnstest.Need(t)
 	la := netlink.NewLinkAttrs()
 	la.Name = a
 	v := &netlink.Veth{LinkAttrs: la, PeerName: b}

@@ -22,6 +22,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"lvs-ha/internal/netnstest"
 	"lvs-ha/vrrp"
 	"lvs-ha/vrrp/link"
 )
@@ -39,7 +40,7 @@ var segments atomic.Int32
 
 func newSegment(t *testing.T) *segment {
 	t.Helper()
-	needNamespace(t)
+	netnstest.Need(t)
 	s := &segment{t: t, name: fmt.Sprintf("sg%d", segments.Add(1))}
 	la := netlink.NewLinkAttrs()
 	la.Name = s.name
