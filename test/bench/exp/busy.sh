@@ -29,5 +29,6 @@ for ADVERT in $adverts; do for n in $burners; do for rt in $rts; do
   for q in p50 p99 p999 max; do
     grep -o '"10.0.0.1":{[^}]*}' /tmp/sniff.json | grep -oE "\"interval_${q}_ms\":[0-9.]+" | sed 's/.*://' | figure busy "$name: interval $q" ms
   done
+  for i in 1 2; do cp $RUN/lvs$i/log /out/$agent_name-$n-$rt-lvs$i.log; done
   pair_stop
 done; done; done

@@ -18,7 +18,9 @@ type advertiser struct {
 	P99     float64 `json:"interval_p99_ms"`
 	P999    float64 `json:"interval_p999_ms"`
 	Max     float64 `json:"interval_max_ms"`
+	MaxAtNs int64   `json:"interval_max_at_ns"` // when the longest one ended
 	last    time.Time
+	longest time.Duration
 	gaps    []time.Duration
 }
 
@@ -66,7 +68,11 @@ func cmdSniff(args []string) error {
 			s = &advertiser{}
 			senders[src] = s
 		} else {
-			s.gaps = append(s.gaps, at.Sub(s.last))
+			gap := at.Sub(s.last)
+			if gap > s.longest {
+				s.longest, s.MaxAtNs = gap, at.UnixNano()
+			}
+			s.gaps = append(s.gaps, gap)
 		}
 		s.last = at
 		s.Adverts++
