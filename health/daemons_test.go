@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -67,14 +68,26 @@ func daemonRun(t *testing.T, path string, args ...string) {
 	})
 }
 
-// freePort of loopback, for both TCP and UDP as far as one can tell.
+// freePort of loopback, for both TCP and UDP. It is below those that the kernel
+// gives to whoever wants any, so that nobody has got it when the daemon wants it.
 func freePort(t *testing.T) netip.AddrPort {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	t.Helper()
+	for range 100 {
+		at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(10000+rand.IntN(20000)))
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err != nil {
+			continue
+		}
+		u.Close()
+		return at
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	t.Fatal("no free port")
+	panic("unreachable")
 }
 
 // passes waits for a first success: a daemon takes its time to start.
