@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -60,8 +61,9 @@ type ipvsKernel struct {
 
 // Open finds the IPVS of the running kernel, which loads the module if it can.
 // It returns ErrNoIPVS or ErrPermission (errors.Is) where there is nothing to
-// be had. The Kernel is also an Inspector and a ServiceReader. Its methods may
-// be called from any goroutine; they wait for one another.
+// be had. The Kernel is also an Inspector, a ServiceReader and a StepDumper.
+// Its methods may be called from any goroutine; they wait for one another, but
+// Dump and Stats let others go between their steps.
 func Open(opts ...Option) (Kernel, error) {
 	k := &ipvsKernel{timeout: 5 * time.Second}
 	for _, o := range opts {
@@ -185,40 +187,60 @@ func (k *ipvsKernel) Zero(ctx context.Context, key *ServiceKey) error {
 // Dump reads the table: the services, then the servers of each. A table that
 // somebody writes meanwhile is read wrong: entries may be missing or old.
 func (k *ipvsKernel) Dump(ctx context.Context) (Table, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var t Table
-	err := k.with(ctx, func(c *conn) error {
-		t = Table{}
-		services, err := dumpServices(c, nil)
-		if err != nil {
-			return err
-		}
-		var servers []Server
-		for _, s := range services {
-			if servers, err = dumpServers(c, s.Key, servers[:0], nil); err != nil {
-				return err
-			}
-			if len(servers) == 0 {
-				// The kernel gives an empty list for a service that is gone, too.
-				if _, err := getService(c, s.Key); errors.Is(err, unix.ESRCH) {
-					continue
-				} else if err != nil {
-					return err
-				}
-			}
-			e := Entry{s, make(map[ServerKey]Server, len(servers))}
-			for _, srv := range servers {
-				e.Servers[srv.Key] = srv
-			}
-			t[s.Key] = e
-		}
-		return nil
+	return k.DumpSteps(ctx, func(Table) {})
+}
+
+// DumpSteps is Dump; a step is a service, or several small ones.
+func (k *ipvsKernel) DumpSteps(ctx context.Context, between func(Table)) (Table, error) {
+	t := Table{}
+	var services []Service
+	err := k.locked(ctx, func(c *conn) (err error) {
+		services, err = dumpServices(c, nil)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	var servers []Server
+	for size := 0; len(services) > 0; size = 0 {
+		if len(t) > 0 {
+			between(t)
+		}
+		err := k.locked(ctx, func(c *conn) (err error) {
+			for ; len(services) > 0 && size < stepSize; services = services[1:] {
+				s := services[0]
+				if servers, err = dumpServers(c, s.Key, servers[:0], nil); err != nil {
+					return err
+				}
+				size += 1 + len(servers)
+				if len(servers) == 0 {
+					// The kernel gives an empty list for a service that is gone, too.
+					if _, err := getService(c, s.Key); errors.Is(err, unix.ESRCH) {
+						continue
+					} else if err != nil {
+						return err
+					}
+				}
+				e := Entry{s, make(map[ServerKey]Server, len(servers))}
+				for _, srv := range servers {
+					e.Servers[srv.Key] = srv
+				}
+				t[s.Key] = e
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	return t, nil
+}
+
+// locked runs f with the handle for its own.
+func (k *ipvsKernel) locked(ctx context.Context, f func(*conn) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.with(ctx, f)
 }
 
 // ReadService reads one service. ESRCH if there is none.
@@ -249,33 +271,39 @@ func (k *ipvsKernel) ReadService(ctx context.Context, key ServiceKey) (e Entry, 
 
 // Stats reads all counters, 64 bits wide.
 func (k *ipvsKernel) Stats(ctx context.Context) (map[ServiceKey]EntryStats, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var out map[ServiceKey]EntryStats
-	err := k.with(ctx, func(c *conn) error {
-		out = make(map[ServiceKey]EntryStats)
-		var counters []Counters
-		services, err := dumpServices(c, &counters)
-		if err != nil {
-			return err
-		}
-		var servers []Server
-		var stats []ServerStats
-		for i, s := range services {
-			stats = stats[:0]
-			if servers, err = dumpServers(c, s.Key, servers[:0], &stats); err != nil {
-				return err
-			}
-			e := EntryStats{counters[i], make(map[ServerKey]ServerStats, len(servers))}
-			for j, srv := range servers {
-				e.Servers[srv.Key] = stats[j]
-			}
-			out[s.Key] = e
-		}
-		return nil
+	out := make(map[ServiceKey]EntryStats)
+	var counters []Counters
+	var services []Service
+	err := k.locked(ctx, func(c *conn) (err error) {
+		counters = counters[:0]
+		services, err = dumpServices(c, &counters)
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	var servers []Server
+	var stats []ServerStats
+	for i := 0; i < len(services); {
+		err := k.locked(ctx, func(c *conn) (err error) {
+			for size := 0; i < len(services) && size < stepSize; i++ {
+				stats = stats[:0]
+				if servers, err = dumpServers(c, services[i].Key, servers[:0], &stats); err != nil {
+					return err
+				}
+				size += 1 + len(servers)
+				e := EntryStats{counters[i], make(map[ServerKey]ServerStats, len(servers))}
+				for j, srv := range servers {
+					e.Servers[srv.Key] = stats[j]
+				}
+				out[services[i].Key] = e
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		runtime.Gosched() // on one processor somebody may not have come as far as to wait
 	}
 	return out, nil
 }

@@ -59,7 +59,8 @@ type OpError struct {
 	Err error
 }
 
-// Kernel is the IPVS of one network namespace. One goroutine uses it at a time.
+// Kernel is the IPVS of one network namespace. One goroutine uses it at a time;
+// another one may call Stats meanwhile.
 // Errors are classed by errors.Is with the syscall.Errno that the kernel gave.
 type Kernel interface {
 	Dump(ctx context.Context) (Table, error)

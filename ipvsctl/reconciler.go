@@ -1,7 +1,6 @@
 package ipvsctl
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +42,7 @@ type Reconciler struct {
 	ours map[ServiceKey]bool
 
 	contention contention
+	news       func() []ServerRef // nil: nothing changes in the course of a pass
 }
 
 // NewReconciler starts nothing. The first pass adopts what the kernel holds:
@@ -85,7 +85,7 @@ const rounds = 3
 
 func (r *Reconciler) full(ctx context.Context, goal Goal, rep *Report, now time.Time) error {
 	for round := 1; ; round++ {
-		have, err := r.read(ctx, goal)
+		have, err := r.read(ctx, &pass{goal: goal, rep: rep, at: now})
 		if err != nil {
 			r.known = false
 			return err
@@ -104,7 +104,7 @@ func (r *Reconciler) full(ctx context.Context, goal Goal, rep *Report, now time.
 			}
 		}
 		r.believe(have, rep)
-		failed, err := r.send(ctx, p, rep, now)
+		failed, err := r.send(ctx, &pass{goal: goal, plan: p, rep: rep, at: now})
 		if err != nil {
 			r.known = false
 			return err
@@ -150,23 +150,9 @@ func (r *Reconciler) QuickServers(ctx context.Context, goal Goal, changed []Serv
 	}
 	start := time.Now()
 	var p plan
-	changed = slices.Clone(changed)
-	slices.SortFunc(changed, func(a, b ServerRef) int {
-		return cmp.Or(a.Service.Compare(b.Service), a.Server.Compare(b.Server))
-	})
-	changed = slices.Compact(changed)
-	for len(changed) > 0 {
-		k := changed[0].Service
-		want, ok := goal.Table[k]
-		have, there := r.table[k]
-		if !ok || !there {
-			return r.Quick(ctx, goal)
-		}
-		var names []ServerKey
-		for ; len(changed) > 0 && changed[0].Service == k; changed = changed[1:] {
-			names = append(names, changed[0].Server)
-		}
-		p.ops = diffServers(p.ops, canonical(want.Service, k), have, want, goal.Keep[k], names)
+	var all bool
+	if p.ops, all = r.changed(goal, changed); !all {
+		return r.Quick(ctx, goal)
 	}
 	p.before, p.after = DiffDaemons(r.daemons, goal)
 	p.after = append(p.after, DiffTimeouts(r.timeouts, goal.Timeouts)...)
@@ -183,7 +169,7 @@ func (r *Reconciler) QuickServers(ctx context.Context, goal Goal, changed []Serv
 }
 
 func (r *Reconciler) quick(ctx context.Context, goal Goal, p plan, rep *Report, now time.Time) error {
-	failed, err := r.send(ctx, p, rep, now)
+	failed, err := r.send(ctx, &pass{goal: goal, plan: p, rep: rep, at: now})
 	if err != nil {
 		r.known = false
 		return err
@@ -209,10 +195,19 @@ func disagrees(e OpError) bool {
 	return false
 }
 
-func (r *Reconciler) read(ctx context.Context, goal Goal) (reads, error) {
+func (r *Reconciler) read(ctx context.Context, p *pass) (reads, error) {
 	var have reads
 	var err error
-	if have.table, err = r.k.Dump(ctx); err != nil {
+	if d, ok := r.k.(StepDumper); ok && r.news != nil {
+		have.table, err = d.DumpSteps(ctx, func(t Table) {
+			// A refusal counts when the pass has come to what is there.
+			p.failed = nil
+			r.overtake(ctx, p, nil, t.Patch)
+		})
+	} else {
+		have.table, err = r.k.Dump(ctx)
+	}
+	if err != nil {
 		return have, fmt.Errorf("cannot read the IPVS table: %w", err)
 	}
 	if have.table == nil {
@@ -221,7 +216,7 @@ func (r *Reconciler) read(ctx context.Context, goal Goal) (reads, error) {
 	if have.daemons, err = r.k.Daemons(ctx); err != nil {
 		return have, fmt.Errorf("cannot read the sync daemons: %w", err)
 	}
-	if goal.Timeouts != (Timeouts{}) {
+	if p.goal.Timeouts != (Timeouts{}) {
 		if have.timeouts, err = r.k.Timeouts(ctx); err != nil {
 			return have, fmt.Errorf("cannot read the IPVS timeouts: %w", err)
 		}
@@ -279,32 +274,41 @@ func (r *Reconciler) believe(have reads, rep *Report) {
 
 // send sends a plan and remembers what was done. Its error is one that is no
 // answer to a single change; what was done before is in the report.
-func (r *Reconciler) send(ctx context.Context, p plan, rep *Report, now time.Time) (failed []OpError, err error) {
-	for _, ops := range [][]Op{p.before, p.ops, p.after} {
-		if len(ops) == 0 {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return failed, err
-		}
-		errs := r.k.Apply(ctx, ops)
-		for i, o := range ops {
-			if i < len(errs) && errs[i] != nil {
-				failed = append(failed, OpError{o, errs[i]})
-				continue
+func (r *Reconciler) send(ctx context.Context, p *pass) (failed []OpError, err error) {
+	for _, ops := range [][]Op{p.plan.before, p.plan.ops, p.plan.after} {
+		for len(ops) > 0 {
+			if err := ctx.Err(); err != nil {
+				return p.failed, err
 			}
-			rep.Done = append(rep.Done, o)
-			r.remember(o)
-			r.repaired(o, p, rep, now)
+			n := step(ops)
+			r.apply(ctx, ops[:n], p)
+			ops = ops[n:]
+			if lost := p.lost(); lost != nil {
+				for _, o := range ops {
+					p.failed = append(p.failed, OpError{o, lost})
+				}
+				break
+			}
+			if len(ops) > 0 {
+				ops = r.overtake(ctx, p, ops, func(Op) {})
+			}
 		}
 	}
-	for _, f := range failed {
+	if lost := p.lost(); lost != nil {
+		p.rep.Failed = append(p.rep.Failed, p.failed...)
+		return nil, fmt.Errorf("cannot write the IPVS table: %w", lost)
+	}
+	return p.failed, nil
+}
+
+// lost is an error that is no answer of the kernel, nil if all were answered.
+func (p *pass) lost() error {
+	for _, f := range p.failed {
 		if !isAnswer(f.Err) {
-			rep.Failed = append(rep.Failed, failed...)
-			return nil, fmt.Errorf("cannot write the IPVS table: %w", f.Err)
+			return f.Err
 		}
 	}
-	return failed, nil
+	return nil
 }
 
 // isAnswer tells an errno of the kernel from trouble on the way to it.

@@ -24,7 +24,7 @@ func (d *Director) Refresh(ctx context.Context) *Snapshot {
 	)
 	wg.Go(func() { st, _ = d.o.Speaker.Status(ctx) })
 	if w := d.worker.Load(); w != nil {
-		wg.Go(func() { stats, _ = w.readStats(ctx) })
+		wg.Go(func() { stats, _ = w.kernel.Stats(ctx) })
 	}
 	wg.Wait()
 	probes := d.o.Checks.Statuses()

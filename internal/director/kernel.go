@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -25,8 +26,8 @@ type kernelWorker struct {
 	log    *slog.Logger
 	report func(kernelResult) // must not block
 
-	// Of the goroutine that writes: the goal, and since the latest pass the
-	// servers in which it has changed, or that anything may have.
+	// Of the goroutine that writes: the goal, and since the latest pass began
+	// the servers in which it has changed, or that anything may have.
 	goal  *ipvsctl.Goal
 	refs  []ipvsctl.ServerRef
 	whole bool
@@ -38,7 +39,6 @@ type kernelWorker struct {
 	paused   bool // look, but change nothing
 	wake     chan struct{}
 	began    chan struct{} // closed after the first pass
-	stats    chan statsRequest
 }
 
 // kernelResult of one pass.
@@ -51,21 +51,13 @@ type kernelResult struct {
 	at     time.Time
 }
 
-type statsRequest struct {
-	ctx    context.Context
-	answer chan statsAnswer
-}
-
-type statsAnswer struct {
-	stats map[ipvsctl.ServiceKey]ipvsctl.EntryStats
-	err   error
-}
-
 func newKernelWorker(k ipvsctl.Kernel, log *slog.Logger, report func(kernelResult)) *kernelWorker {
-	return &kernelWorker{
+	w := &kernelWorker{
 		kernel: k, rec: ipvsctl.NewReconciler(k, log), log: log, report: report,
-		interval: 10 * time.Second, wake: make(chan struct{}, 1), began: make(chan struct{}), stats: make(chan statsRequest),
+		interval: 10 * time.Second, wake: make(chan struct{}, 1), began: make(chan struct{}),
 	}
+	w.rec.SetNews(w.meanwhile)
+	return w
 }
 
 // goalNews is what the worker has to take over into its goal: another one, nil
@@ -131,6 +123,20 @@ func (w *kernelWorker) take() {
 	n.goal, n.servers = nil, nil
 }
 
+// meanwhile takes over which servers have changed in the course of a pass: a
+// server that fails does not wait for its end. Another goal does.
+func (w *kernelWorker) meanwhile() []ipvsctl.ServerRef {
+	runtime.Gosched() // the pass never rests: where there is one processor nobody else would decide
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.paused || w.next.goal != nil || len(w.next.servers) == 0 {
+		return nil
+	}
+	from := len(w.refs)
+	w.take()
+	return w.refs[from:]
+}
+
 func (w *kernelWorker) setInterval(d time.Duration) {
 	w.mu.Lock()
 	changed := w.interval != d
@@ -159,22 +165,6 @@ func (w *kernelWorker) kick() {
 	}
 }
 
-// readStats asks for the kernel's counters between two passes.
-func (w *kernelWorker) readStats(ctx context.Context) (map[ipvsctl.ServiceKey]ipvsctl.EntryStats, error) {
-	r := statsRequest{ctx: ctx, answer: make(chan statsAnswer, 1)}
-	select {
-	case w.stats <- r:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	select {
-	case a := <-r.answer:
-		return a.stats, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 func (w *kernelWorker) run(ctx context.Context) {
 	var done uint64 // number of the goal that the latest good pass was for
 	var nextFull time.Time
@@ -200,8 +190,7 @@ func (w *kernelWorker) run(ctx context.Context) {
 				} else {
 					res = w.pass(ctx, full)
 				}
-				frozen, w.refs, w.whole = paused, nil, false
-				res.seq = seq
+				frozen, res.seq = paused, seq
 				if ctx.Err() != nil {
 					return
 				}
@@ -226,9 +215,6 @@ func (w *kernelWorker) run(ctx context.Context) {
 			return
 		case <-w.wake:
 		case <-timer.C:
-		case r := <-w.stats:
-			s, err := w.kernel.Stats(r.ctx)
-			r.answer <- statsAnswer{s, err}
 		}
 	}
 }
@@ -249,13 +235,15 @@ func (w *kernelWorker) pass(ctx context.Context, full bool) kernelResult {
 	ctx, cancel := context.WithTimeout(ctx, kernelTimeout)
 	defer cancel()
 	res := kernelResult{full: full}
+	refs, whole := w.refs, w.whole
+	w.refs, w.whole = nil, false // what is taken over in the course of the pass is looked at again
 	switch {
 	case full:
 		res.report, res.err = w.rec.Full(ctx, *w.goal)
-	case w.whole:
+	case whole:
 		res.report, res.err = w.rec.Quick(ctx, *w.goal)
 	default:
-		res.report, res.err = w.rec.QuickServers(ctx, *w.goal, w.refs)
+		res.report, res.err = w.rec.QuickServers(ctx, *w.goal, refs)
 	}
 	res.at = time.Now()
 	if res.err != nil && !errors.Is(res.err, context.Canceled) {

@@ -156,6 +156,29 @@ func (f *Fake) Dump(ctx context.Context) (ipvsctl.Table, error) {
 	return f.table.Clone(), nil
 }
 
+// DumpSteps is Dump, a service a step.
+func (f *Fake) DumpSteps(ctx context.Context, between func(ipvsctl.Table)) (ipvsctl.Table, error) {
+	f.mu.Lock()
+	err := cmpErr(ctx.Err(), f.readFailure("Dump"))
+	keys := slices.SortedFunc(maps.Keys(f.table), ipvsctl.ServiceKey.Compare)
+	f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	t := ipvsctl.Table{}
+	for i, k := range keys {
+		if i > 0 {
+			between(t)
+		}
+		f.mu.Lock()
+		if e, ok := f.table[k]; ok {
+			t[k] = e.Clone()
+		}
+		f.mu.Unlock()
+	}
+	return t, nil
+}
+
 // ReadService copies one service.
 func (f *Fake) ReadService(ctx context.Context, k ipvsctl.ServiceKey) (ipvsctl.Entry, error) {
 	f.mu.Lock()
