@@ -2,12 +2,24 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// reloadGarbage is directorGarbage for the time of a reload: it makes a few
+// megabytes of garbage, and to collect meanwhile would take as long as the rest.
+const reloadGarbage = 200
+
+// uncollected runs a reload with it.
+func uncollected(ctx context.Context, reload func(context.Context) error) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(reloadGarbage))
+	return reload(ctx)
+}
 
 // forgetStartup gives back the pages of the program file that only its start
 // has touched: the packages of both processes are initialised, and the speaker

@@ -18,18 +18,22 @@ func (d *Director) Reload(ctx context.Context) error {
 	defer d.reload.Unlock()
 	c, err := d.o.Load()
 	var acc Prepared
+	top := make(chan *Topology, 1)
 	if err == nil {
+		go func() { top <- NewTopology(c) }() // while the speaker answers
 		acc, err = d.prepare(ctx, c)
 	}
 	if err != nil {
 		d.o.Log.Error("reload refused, the old configuration stays", "event", "reload_failed", "err", err)
 		return errors.Join(err, d.do(ctx, func() { d.config.LastOK, d.config.LastError = false, err.Error() }))
 	}
-	top := NewTopology(c)
+	next := <-top
 	return d.do(ctx, func() {
+		old := d.top
 		acc.Commit()
-		d.accept(c, top)
+		d.accept(c, next)
 		d.decideAll()
+		d.prune(old)
 		d.settle()
 	})
 }
@@ -89,7 +93,6 @@ func (d *Director) accept(c *conf.Config, top *Topology) {
 	d.config = ConfigStatus{Path: c.Path, Hash: c.Hash, LoadedAt: d.accepted, LastOK: true}
 	d.claim()
 	d.inherit(old)
-	d.prune(old)
 	instances := make(map[string]bool, len(c.VRRP))
 	for i := range c.VRRP {
 		instances[c.VRRP[i].Name] = true
@@ -160,9 +163,6 @@ func (d *Director) inherit(old *Topology) {
 
 // prune forgets what the configuration no longer names.
 func (d *Director) prune(old *Topology) {
-	if old == nil {
-		return
-	}
 	for k := range d.verdicts {
 		if !d.top.Probes(k) {
 			delete(d.verdicts, k)
