@@ -92,7 +92,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	defer cancel()
 	var d *director.Director
 	reload := func() {
-		if err := d.Reload(ctx); err != nil {
+		if err := uncollected(ctx, d.Reload); err != nil {
 			log.Debug("reload", "err", err)
 		}
 	}
@@ -155,7 +155,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	}
 	ctl, err := control.Listen(control.Options{
 		Path: filepath.Join(o.runtimeDir, socketName), Source: d, Log: log.Logger, Version: version,
-		Reload:   d.Reload,
+		Reload:   func(ctx context.Context) error { return uncollected(ctx, d.Reload) },
 		Failover: client.Failover,
 		IPVS:     byHand.change,
 		Admin:    d.Admin,
