@@ -34,14 +34,14 @@ func TestWrites(t *testing.T) {
 	if err := l.read(strings.NewReader(trace)); err != nil {
 		t.Fatal(err)
 	}
-	const want = `5600005000 ipvsadm add-service  ? -
-5643224000 ipvsadm add 0A080001:0050 - 1
-5700003000 ipvsadm add 0A080002:1F90 - 0
-5800002000 ipvsadm add 0A080001:0050 1 errno17
-6000010000 lvs-ha edit 0A080002:1F90 0 3
-6100010000 lvs-ha delete 0A080002:1F90 3 -
-7000002000 ipvsadm delete-service  ? -
-7000003000 ipvsadm flush  ? -
+	const want = `5600005000 ipvsadm add-service  ? - 4us
+5643224000 ipvsadm add 0A080001:0050 - 1 4us
+5700003000 ipvsadm add 0A080002:1F90 - 0 2us
+5800002000 ipvsadm add 0A080001:0050 1 errno17 1us
+6000010000 lvs-ha edit 0A080002:1F90 0 3 9us
+6100010000 lvs-ha delete 0A080002:1F90 3 - 9us
+7000002000 ipvsadm delete-service  ? - 1us
+7000003000 ipvsadm flush  ? - 2us
 `
 	if got := string(l.text(1000)); got != want {
 		t.Errorf("got\n%s\nwanted\n%s", got, want)

@@ -42,6 +42,7 @@ const (
 // A write is one call that changed the table, at its end.
 type write struct {
 	at     int64 // monotonic, nanoseconds
+	took   int64 // the call itself, with its wait for the table's lock
 	who    string
 	op     string
 	server string // as /proc/net/ip_vs has it: 0A000016:0050; empty for services
@@ -92,12 +93,13 @@ func (l *writeLog) line(s string) {
 			return // the call was before the trace
 		}
 		delete(l.open, task+op)
-		done.at = nanoseconds(w[len(w)-1])
+		done.took = nanoseconds(w[len(w)-1]) - done.at
+		done.at += done.took
 		done.errno = int(number(value(values, "ret")))
 		l.add(done)
 		return
 	}
-	c := write{who: task[:max(strings.LastIndexByte(task, '-'), 0)], op: strings.ReplaceAll(name, "_", "-")}
+	c := write{at: nanoseconds(w[len(w)-1]), who: task[:max(strings.LastIndexByte(task, '-'), 0)], op: strings.ReplaceAll(name, "_", "-")}
 	if value(values, "addr") != "" {
 		c.server = fmt.Sprintf("%08X:%04X", swap(value(values, "addr"), 4), swap(value(values, "port"), 2))
 		c.weight = int(number(value(values, "weight")))
@@ -241,7 +243,8 @@ func clockOffset() int64 {
 }
 
 // cmdWrites notes each write to the IPVS table, and prints them at the end:
-// time, program, operation, server, weight before and after; then one line of JSON.
+// time, program, operation, server, weight before and after, what the call took;
+// then one line of JSON.
 func cmdWrites(args []string) error {
 	f := flag.NewFlagSet("writes", flag.ExitOnError)
 	want := f.Int("want", 0, "end when this many servers have a weight, those before not counted; 0: at SIGTERM")
@@ -322,7 +325,7 @@ func (l *writeLog) text(offset int64) []byte {
 		if w.errno != 0 {
 			after = fmt.Sprintf("errno%d", -w.errno)
 		}
-		b = fmt.Appendf(b, "%d %s %s %s %s %s\n", w.at+offset, w.who, w.op, w.server, l.old[i], after)
+		b = fmt.Appendf(b, "%d %s %s %s %s %s %dus\n", w.at+offset, w.who, w.op, w.server, l.old[i], after, w.took/1000)
 	}
 	return b
 }
