@@ -181,6 +181,29 @@ func (cs *Conns) Verify(ctx context.Context) (ConnReport, error) {
 	return r, err
 }
 
+// KnownTo counts those that a host's connection table holds as established.
+func (cs *Conns) KnownTo(h *Host) (n int, err error) {
+	b, err := h.readNet("ip_vs_conn")
+	if err != nil {
+		return 0, err
+	}
+	ours := map[string]bool{}
+	for _, c := range cs.conns {
+		ours[fmt.Sprintf("%04X", c.conn.LocalAddr().(*net.TCPAddr).Port)] = true
+	}
+	for line := range strings.Lines(string(b)) {
+		// Protocol, client and its port, …
+		if w := strings.Fields(line); len(w) >= 8 && w[0] == "TCP" && w[1] == longAddress && ours[w[2]] && w[7] == "ESTABLISHED" {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// longAddress is the address of the client that long connections come from, as
+// the kernel's table has it: the last one.
+var longAddress = fmt.Sprintf("0A0000%02X", 10+clientAddresses-1)
+
 // Stop closes them.
 func (cs *Conns) Stop() {
 	cs.stop()

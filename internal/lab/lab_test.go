@@ -276,55 +276,56 @@ func TestElection(t *testing.T) {
 	must(t, lvs2.AwaitVIP(ctx, false))
 }
 
-// TestForwarding sends traffic through keepalived's table in all three modes.
-func TestForwarding(t *testing.T) {
+// TestForwarding… sends traffic through keepalived's table in all three modes.
+
+func TestForwardingDR(t *testing.T)  { forwarding(t, DR) }
+func TestForwardingNAT(t *testing.T) { forwarding(t, NAT) }
+func TestForwardingTUN(t *testing.T) { forwarding(t, TUN) }
+
+func forwarding(t *testing.T, mode Mode) {
 	needKeepalived(t, true)
-	for _, mode := range []Mode{DR, NAT, TUN} {
-		t.Run(string(mode), func(t *testing.T) {
-			l, ctx := build(t, Options{Mode: mode, Servers: 3})
-			must(t, l.StartServers(ctx))
-			s := l.Usual()
-			lvs1, lvs2, err := l.Pair(Keepalived{}, s)
-			must(t, err)
-			must(t, lvs1.Start())
-			must(t, lvs2.Start())
-			must(t, lvs1.AwaitVIP(ctx, true))
-			up := map[netip.Addr]int{}
-			for _, a := range s.Servers {
-				up[a] = 1
+	l, ctx := build(t, Options{Mode: mode, Servers: 3})
+	must(t, l.StartServers(ctx))
+	s := l.Usual()
+	lvs1, lvs2, err := l.Pair(Keepalived{}, s)
+	must(t, err)
+	must(t, lvs1.Start())
+	must(t, lvs2.Start())
+	must(t, lvs1.AwaitVIP(ctx, true))
+	up := map[netip.Addr]int{}
+	for _, a := range s.Servers {
+		up[a] = 1
+	}
+	must(t, lvs1.AwaitWeights(ctx, up))
+	for _, udp := range []bool{false, true} {
+		ld, err := l.StartLoad(LoadOptions{UDP: udp, Every: 5 * time.Millisecond})
+		must(t, err)
+		must(t, Until(ctx, "100 requests are answered", func() error {
+			if s := Summarize(ld.Requests(), time.Time{}, time.Time{}); s.OK < 100 {
+				return errors.New(s.String())
 			}
-			must(t, lvs1.AwaitWeights(ctx, up))
-			for _, udp := range []bool{false, true} {
-				ld, err := l.StartLoad(LoadOptions{UDP: udp, Every: 5 * time.Millisecond})
-				must(t, err)
-				must(t, Until(ctx, "100 requests are answered", func() error {
-					if s := Summarize(ld.Requests(), time.Time{}, time.Time{}); s.OK < 100 {
-						return errors.New(s.String())
-					}
-					return nil
-				}))
-				reqs, err := ld.Stop(ctx)
-				must(t, err)
-				got := Summarize(reqs, time.Time{}, time.Time{})
-				if got.Failed > 0 || !udp && len(got.Servers) != 3 {
-					t.Errorf("udp=%v: %s", udp, got)
-				}
-			}
-			down := maps.Clone(up)
-			down[s.Servers[1]] = 0
-			w, err := lvs1.Host().WatchTable()
-			must(t, err)
-			must(t, l.Servers[1].Kill(ctx))
-			must(t, lvs1.AwaitWeights(ctx, down))
-			must(t, l.Servers[1].Start(ctx))
-			must(t, lvs1.AwaitWeights(ctx, up))
-			changes, err := w.Stop()
-			if len(changes) != 2 || err != nil {
-				t.Errorf("changes %v, error %v", changes, err)
-			}
-			if c, err := lvs1.Host().Connections(); err != nil || len(c) == 0 {
-				t.Errorf("connections %v, error %v", c, err)
-			}
-		})
+			return nil
+		}))
+		reqs, err := ld.Stop(ctx)
+		must(t, err)
+		got := Summarize(reqs, time.Time{}, time.Time{})
+		if got.Failed > 0 || !udp && len(got.Servers) != 3 {
+			t.Errorf("udp=%v: %s", udp, got)
+		}
+	}
+	down := maps.Clone(up)
+	down[s.Servers[1]] = 0
+	w, err := lvs1.Host().WatchTable()
+	must(t, err)
+	must(t, l.Servers[1].Kill(ctx))
+	must(t, lvs1.AwaitWeights(ctx, down))
+	must(t, l.Servers[1].Start(ctx))
+	must(t, lvs1.AwaitWeights(ctx, up))
+	changes, err := w.Stop()
+	if len(changes) != 2 || err != nil {
+		t.Errorf("changes %v, error %v", changes, err)
+	}
+	if c, err := lvs1.Host().Connections(); err != nil || len(c) == 0 {
+		t.Errorf("connections %v, error %v", c, err)
 	}
 }
