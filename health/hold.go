@@ -73,7 +73,9 @@ func (h *holding) status() HoldStatus {
 func (e *engine) hold(c *check, now int64) {
 	h := c.hold
 	if c.last != nil && c.last.Reason != ReasonInternal {
-		h.vain = 0
+		// The server fails: what ended was no closing in vain, whatever came before.
+		h.vain, h.pause = 0, 0
+		h.notBefore = min(h.notBefore, now+minHoldPause)
 	}
 	switch {
 	case c.verdict.State != Up:

@@ -104,6 +104,24 @@ func TestHoldTellsOfACrash(t *testing.T) {
 	}
 }
 
+// Pauses grow for a server that closes in vain. One that crashes often is held
+// again as soon as it is up, or its next crash would wait for the next probe.
+func TestHoldAgainAfterACrash(t *testing.T) {
+	d := newDaemon(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	s := NewScheduler(Options{})
+	spec := Spec{Target: d.addr(), Method: &Method{Type: TCP, Interval: 20 * time.Millisecond, Timeout: 2 * time.Second, Fall: 1, Hold: true}}
+	run(t, s, spec)
+	until(t, "held", func() bool { return held(s, spec.Key()) && d.open() == 1 })
+	s.mu.Lock()
+	h := s.book.checks[spec.Key()].hold
+	h.pause, h.notBefore = maxHoldPause, h.notBefore+maxHoldPause // as after some crashes
+	s.mu.Unlock()
+	d.crash(true)
+	until(t, "down", func() bool { st, _ := s.Status(spec.Key()); return st.State == Down })
+	d = newDaemon(t, spec.Target)
+	until(t, "held again", func() bool { return held(s, spec.Key()) && d.open() == 1 })
+}
+
 // A server that only closes what idles is probed, found well, and left alone after the third time.
 func TestHoldIsAHintOnly(t *testing.T) {
 	d := newDaemon(t, netip.MustParseAddrPort("127.0.0.1:0"))
