@@ -45,6 +45,7 @@ type Keeper struct {
 	findings []string      // present, for people
 	repairs  map[string]uint64
 	ending   []Flow
+	paused   bool // look, but change nothing
 	wake     chan struct{}
 
 	// Run only.
@@ -71,6 +72,18 @@ func (k *Keeper) Set(w Want) {
 	k.seq++
 	k.mu.Unlock()
 	k.kick()
+}
+
+// Pause stops all changes of the machine, or starts them again. What is not as
+// it should be meanwhile is reported. It does not block.
+func (k *Keeper) Pause(on bool) {
+	k.mu.Lock()
+	changed := k.paused != on
+	k.paused = on
+	k.mu.Unlock()
+	if changed {
+		k.kick()
+	}
 }
 
 func (k *Keeper) kick() {
@@ -142,16 +155,18 @@ func (k *Keeper) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		k.mu.Lock()
-		want, seq, ending := k.want, k.seq, k.ending
-		k.ending = nil
+		want, seq, ending, paused := k.want, k.seq, k.ending, k.paused
+		if !paused {
+			k.ending = nil
+		}
 		k.mu.Unlock()
 		if want != nil {
-			k.pass(want, seq)
+			k.pass(want, seq, paused)
 			timer.Reset(max(want.Interval, minInterval))
 		}
 		// After the rules, for thousands of entries take their time and the rules
 		// are for whoever comes next.
-		if len(ending) > 0 {
+		if len(ending) > 0 && !paused {
 			k.end(ending)
 		}
 		select {
@@ -163,10 +178,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-func (k *Keeper) pass(want *Want, seq uint64) {
+func (k *Keeper) pass(want *Want, seq uint64, paused bool) {
 	var r report
-	k.sysctls(want, &r)
-	k.rules(want, &r)
+	k.sysctls(want, &r, paused)
+	k.rules(want, &r, paused)
 	k.tell(&r)
 	k.mu.Lock()
 	k.done, k.findings = seq, r.texts()

@@ -11,8 +11,9 @@ type tableMemory struct {
 	shown string
 }
 
-// rules compares our table with what is wanted and replaces it if it differs.
-func (k *Keeper) rules(want *Want, r *report) {
+// rules compares our table with what is wanted and replaces it if it differs,
+// but not in a pause.
+func (k *Keeper) rules(want *Want, r *report, paused bool) {
 	const subject = "nftables"
 	m := &k.table
 	none := want.Rules.empty()
@@ -30,7 +31,9 @@ func (k *Keeper) rules(want *Want, r *report) {
 	}
 	m.looked, m.there = true, have != nil
 	if none {
-		if have != nil {
+		if have != nil && paused {
+			m.looked = false // again after the pause
+		} else if have != nil {
 			k.removeTable(r, subject)
 		}
 		return
@@ -43,6 +46,10 @@ func (k *Keeper) rules(want *Want, r *report) {
 			m.written = text
 			return
 		}
+	}
+	if paused {
+		r.add(subject, "the nftables table "+TableName+" is not as it should be, and stays so until \"lvs-ha resume\"; port ranges and servers with snat = true may not work")
+		return
 	}
 	if err := k.m.writeTable(&t); err != nil {
 		r.add(subject, err.Error()+"; port ranges and servers with snat = true do not work")

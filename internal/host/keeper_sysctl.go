@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysctls reads the settings and writes those that differ.
-func (k *Keeper) sysctls(want *Want, r *report) {
+// sysctls reads the settings and writes those that differ, but not in a pause.
+func (k *Keeper) sysctls(want *Want, r *report, paused bool) {
 	have := make(map[string]string, len(want.Sysctls))
 	unread := map[string]bool{}
 	for _, s := range want.Sysctls {
@@ -22,7 +22,7 @@ func (k *Keeper) sysctls(want *Want, r *report) {
 			r.add(s.Key, fmt.Sprintf("cannot read the setting %s: %v", s.Key, err))
 		}
 	}
-	writes, findings := PlanSysctls(want.Sysctls, have, want.Manage)
+	writes, findings := PlanSysctls(want.Sysctls, have, want.Manage && !paused)
 	for _, f := range findings {
 		if !unread[f.Key] {
 			r.add(f.Key, f.String())

@@ -121,6 +121,44 @@ func TestKeeperOnlyChecks(t *testing.T) {
 	})
 }
 
+// TestKeeperPaused: in a pause the machine is looked at and nothing is written,
+// whoever changes what; afterwards all of it is.
+func TestKeeperPaused(t *testing.T) {
+	f := &fake{sys: map[string]string{"net.a": "0", "net.fwd": "1", "net.ipv4.vs.conntrack": "1"}}
+	keeping(t, f, func(t *testing.T, k *Keeper, log *logged) {
+		k.Pause(true)
+		k.Set(Want{Sysctls: two, Manage: true, Rules: full(), Interval: time.Second})
+		k.End([]Flow{{Protocol: 6, Server: ap("10.0.0.1:80")}})
+		later(10 * time.Second)
+		if _, n := f.settings(); n != 0 || f.table != nil || len(f.ended) > 0 {
+			t.Error("wrote in a pause", n, f.table, f.ended)
+		}
+		if s := log.take(); strings.Count(s, "\n") != 2 || !strings.Contains(s, "net.a is 0") || !strings.Contains(s, "lvs-ha resume") {
+			t.Error(s)
+		}
+		k.Pause(false)
+		later(0)
+		if got, _ := f.settings(); got["net.a"] != "1" || f.table == nil || len(f.ended) != 1 {
+			t.Error("not made up for", got, f.table, f.ended)
+		}
+		if got := k.Findings(); len(got) > 0 {
+			t.Error(got)
+		}
+		// What is no longer needed stays during a pause, and goes after it.
+		k.Pause(true)
+		k.Set(Want{Interval: time.Second})
+		later(5 * time.Second)
+		if f.table == nil {
+			t.Error("removed in a pause")
+		}
+		k.Pause(false)
+		later(0)
+		if f.table != nil {
+			t.Error("not removed after the pause")
+		}
+	})
+}
+
 func TestKeeperReadOnlyProc(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EROFS, unix.EACCES, unix.EPERM} {
 		f := &fake{sys: map[string]string{"net.a": "0", "net.fwd": "1"}, readOnly: errno}

@@ -219,7 +219,7 @@ func TestSysctlsOnKernel(t *testing.T) {
 	var r report
 	want := &Want{Manage: true, Sysctls: []Sysctl{
 		{Key: key, Value: "1"}, {Key: "net.ipv4.ip_local_port_range", Value: "20000 30000"}, {Key: "net.ipv4.no_such", Value: "1"}}}
-	k.sysctls(want, &r)
+	k.sysctls(want, &r, false)
 	if v, err := readSysctl(key); v != "1" || err != nil {
 		t.Error(v, err)
 	}
@@ -248,7 +248,7 @@ func TestIPVSSettingsOnKernel(t *testing.T) {
 	}
 	for range 2 {
 		var r report
-		k.sysctls(want, &r)
+		k.sysctls(want, &r, false)
 		if len(r) > 0 {
 			t.Error(r)
 		}
