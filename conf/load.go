@@ -209,16 +209,25 @@ func (l *loader) version(v view, required bool) {
 // problems gives every finding its place, and sorts.
 func (l *loader) problems() Problems {
 	wanted := make([]map[string]*spot, len(l.sources))
-	want := func(p *path) {
+	var want func(p *path) *spot
+	want = func(p *path) *spot {
 		o := p.src.order
 		if wanted[o] == nil {
 			wanted[o] = map[string]*spot{}
 		}
-		for ; p.up != nil; p = p.up { // the tables around it stand in for a place that is not found
-			if k := p.encode(); wanted[o][k] == nil {
-				wanted[o][k] = &spot{}
-			}
+		if p.up == nil {
+			return nil
 		}
+		k := p.encode()
+		sp := wanted[o][k]
+		if sp == nil {
+			sp = &spot{up: want(p.up)} // the tables around it stand in for a place that is not found
+			for up := sp.up; up != nil; up = up.up {
+				up.open++
+			}
+			wanted[o][k] = sp
+		}
+		return sp
 	}
 	for _, f := range l.findings {
 		want(f.at)

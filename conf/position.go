@@ -15,7 +15,9 @@ import (
 // spot is where one path stands in the text, as octet offsets.
 type spot struct {
 	found      bool
-	key, value int // value is key's for a table made by a header
+	key, value int   // value is key's for a table made by a header
+	up         *spot // of the table or list around it, nil at the top
+	open       int   // spots inside it that are not found yet
 }
 
 // pathKey encodes a path as a map key: names end with a zero octet, indices
@@ -45,7 +47,7 @@ type scanner struct {
 	minRows int
 	cuts    []cut
 	rows    []serverRow // of all cuts
-	// ends of lists by their start, which need no look inside if nothing in them is wanted.
+	// ends of lists by their start, which need no look inside if nothing in them is wanted any more.
 	ends map[int]int
 	odd  bool // a key holds a zero octet, so that encoded paths are ambiguous
 }
@@ -53,21 +55,8 @@ type scanner struct {
 // locate fills in the spots of the wanted paths. ends of lists that are known
 // already save the way through them; it may be nil.
 func locate(text string, wanted map[string]*spot, ends map[int]int) {
-	s := &scanner{text: text, wanted: wanted, tables: map[string]int{}}
-	if len(wanted) <= 100 { // each is compared with each list
-		s.ends = ends
-	}
+	s := &scanner{text: text, wanted: wanted, tables: map[string]int{}, ends: ends}
 	s.document()
-}
-
-// wants tells whether anything inside the present value is wanted.
-func (s *scanner) wants() bool {
-	for k := range s.wanted {
-		if len(k) > len(s.path) && k[:len(s.path)] == string(s.path) {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *scanner) peek() byte {
@@ -100,8 +89,13 @@ func (s *scanner) blank(lines bool) {
 }
 
 func (s *scanner) note(key, value int) {
-	if sp := s.wanted[string(s.path)]; sp != nil && !sp.found {
-		*sp = spot{found: true, key: key, value: value}
+	sp := s.wanted[string(s.path)]
+	if sp == nil || sp.found {
+		return
+	}
+	sp.found, sp.key, sp.value = true, key, value
+	for up := sp.up; up != nil; up = up.up {
+		up.open--
 	}
 }
 
@@ -257,12 +251,17 @@ func (s *scanner) value() {
 		if s.minRows > 0 && s.cut() {
 			break
 		}
-		if end := s.ends[s.at]; end > 0 && !s.wants() {
+		end, inside := s.ends[s.at], s.wanted[string(s.path)]
+		if end > 0 && (inside == nil || inside.open == 0) {
 			s.at = end
 			break
 		}
 		s.deeper()
 		for i := 0; ; i++ {
+			if end > 0 && inside.open == 0 {
+				s.at = end - 1
+				break
+			}
 			s.blank(true)
 			if s.at >= len(s.text) || s.peek() == ']' {
 				break
