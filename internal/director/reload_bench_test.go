@@ -13,13 +13,16 @@ import (
 )
 
 // many is a configuration of n servers, a hundred to a service.
-func many(n int) *conf.Config {
+func many(n int) *conf.Config { return farm(n, 100) }
+
+// farm is a configuration of n servers, so many to a service.
+func farm(n, each int) *conf.Config {
 	c := config()
-	for i := 0; i < n; i += 100 {
+	for i := 0; i < n; i += each {
 		s := service(fmt.Sprint("s", i), vip, ipvsctl.TCP)
-		s.Service.Key.Port = uint16(1000 + i/100)
+		s.Service.Key.Port = uint16(1000 + i/each)
 		s.StartUp = true
-		for j := i; j < min(n, i+100); j++ {
+		for j := i; j < min(n, i+each); j++ {
 			a := fmt.Sprintf("10.8.%d.%d", j/250, j%250+1)
 			srv := service("x", vip, ipvsctl.TCP, a).Servers[0]
 			srv.Name = fmt.Sprint("r", j)
