@@ -35,7 +35,8 @@ for ADVERT in $adverts; do
       benchtool sniff -if front >/tmp/sniff.json & sniff=$!
       asker=
       case $event in kill|cut|mute) ip netns exec asker benchtool arp -for $VIP -src 10.0.0.250 -after "$(awk -v a="$ADVERT" 'BEGIN{print 2*a + 0.2}')s" >/tmp/arp & asker=$!;; esac
-      sleep 0.3; random_nap "$ADVERT"
+      # Long enough that the old master has been heard.
+      sleep "$(awk -v a="$ADVERT" 'BEGIN{printf "%.2f", a + 0.3}')"; random_nap "$ADVERT"
       t0=$(now)
       case $event in
         kill) kill_hard $RUN/lvs1;;
