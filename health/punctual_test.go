@@ -21,11 +21,11 @@ func slack() time.Duration {
 	return patience
 }
 
-// punctual judges how long things take. The limit that is promised, 3 ms, holds
+// lateness judges how long things take. The limit that is promised, 3 ms, holds
 // for all of them where LVSHA_PUNCTUAL says that time is virtual or the machine
 // is quiet. A shared machine stalls for longer than anything measured here, but
 // not always: there one of many rounds has to be in time, within 200 ms.
-type punctual struct {
+type lateness struct {
 	t     *testing.T
 	slack time.Duration
 	all   bool
@@ -33,8 +33,8 @@ type punctual struct {
 	round int
 }
 
-func newPunctual(t *testing.T) *punctual {
-	p := &punctual{t: t, slack: 200 * time.Millisecond, best: time.Hour}
+func newLateness(t *testing.T) *lateness {
+	p := &lateness{t: t, slack: 200 * time.Millisecond, best: time.Hour}
 	if d, err := time.ParseDuration(os.Getenv("LVSHA_PUNCTUAL")); err == nil {
 		p.slack, p.all = d, true
 	}
@@ -42,7 +42,7 @@ func newPunctual(t *testing.T) *punctual {
 }
 
 // late counts a round.
-func (p *punctual) late(by time.Duration, what string) {
+func (p *lateness) late(by time.Duration, what string) {
 	p.t.Helper()
 	p.round++
 	p.best = min(p.best, by)
@@ -52,7 +52,7 @@ func (p *punctual) late(by time.Duration, what string) {
 }
 
 // more tells whether another round is needed, of quiet ones on a quiet machine.
-func (p *punctual) more(quiet int, what string) bool {
+func (p *lateness) more(quiet int, what string) bool {
 	p.t.Helper()
 	switch {
 	case p.all:
@@ -154,7 +154,7 @@ func TestReaction(t *testing.T) {
 			if silent {
 				limit += d
 			}
-			p, what := newPunctual(t), fmt.Sprintf("interval %v, silent %v", d, silent)
+			p, what := newLateness(t), fmt.Sprintf("interval %v, silent %v", d, silent)
 			for p.more(30, what) {
 				<-time.After(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
 				begin := time.Now()
@@ -184,7 +184,7 @@ func TestReaction(t *testing.T) {
 // call of OnChange pass at most 2 ms. On loopback a refusal comes within the
 // system call that connects, so the probe ends where it starts.
 func TestOneAmongThousands(t *testing.T) {
-	n, p := 1000, newPunctual(t)
+	n, p := 1000, newLateness(t)
 	if p.all {
 		n, p.slack = 10000, 2*time.Millisecond
 	}
