@@ -17,6 +17,10 @@
 // a verdict is one message to the kernel. A refusal that shows the belief to
 // be wrong makes them a full pass.
 //
+// A pass goes in steps of about a hundred objects, or one service where that
+// has more. What changes meanwhile (SetNews) is written between two of them: a
+// server that fails does not wait until thousands are read or repaired.
+//
 // A dump of the kernel is a hint: taken while another program writes, it
 // misses entries and repeats others, and nothing tells so (there is no
 // generation counter in ip_vs_genl_dump_dests). What differs from the belief
