@@ -332,7 +332,7 @@ func judge(t *testing.T, seen []footprint) {
 			limit float64
 			of    func(footprint) float64
 		}{
-			{"MB resident", 1, func(f footprint) float64 { return f[i].rss }},
+			{"MB resident", 2, func(f footprint) float64 { return f[i].rss }},
 			{"descriptors", 3, func(f footprint) float64 { return float64(f[i].descriptors) }},
 			{"threads", 2, func(f footprint) float64 { return float64(f[i].threads) }},
 			{"goroutines", 3, func(f footprint) float64 { return float64(f[i].goroutines) }},
