@@ -160,7 +160,16 @@ func (s *scene) slowly(limit time.Duration, what string, cond func() error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
-	s.must(lab.UntilEvery(ctx, 40*time.Millisecond, what, cond))
+	s.must(lab.UntilSlowly(ctx, what, cond))
+}
+
+// allowed is a limit as it is to be judged: exactly in virtual time, where the
+// program is all that can be late; with much more elsewhere, where the machine is.
+func allowed(limit time.Duration) time.Duration {
+	if strings.HasSuffix(os.Getenv("LVSHA_GUEST"), "virtual-time") {
+		return limit
+	}
+	return 3*limit + 300*time.Millisecond
 }
 
 // vip waits until d holds the VIP, or not.
@@ -252,6 +261,13 @@ func (s *scene) load(o lab.LoadOptions) *lab.Load {
 	return ld
 }
 
+// end ends a client that is not looked at any more.
+func (s *scene) end(ld *lab.Load) {
+	s.Helper()
+	_, err := ld.Stop(s.ctx)
+	s.must(err)
+}
+
 // answered waits until n requests that started after then are answered.
 func (s *scene) answered(ld *lab.Load, since time.Time, n int) {
 	s.Helper()
@@ -309,13 +325,23 @@ func (s *scene) awaitDaemons(d *lab.Director, want ...string) {
 	})
 }
 
-// hold opens the twenty connections and gives them the time to be synchronised.
+// hold opens the twenty connections and waits until the other director, where
+// it runs, has been told of all.
 func (s *scene) hold() *lab.Conns {
 	s.Helper()
-	c, err := s.Hold(s.ctx, 20, 100*time.Millisecond, netip.AddrPort{})
+	const n = 20
+	c, err := s.Hold(s.ctx, n, 250*time.Millisecond, netip.AddrPort{})
 	s.must(err)
 	s.Cleanup(c.Stop)
-	s.must(lab.Pause(s.ctx, 5*time.Second))
+	if s.lvs2.Process() != nil {
+		s.slowly(15*time.Second, "lvs2 knows the connections", func() error {
+			got, err := c.KnownTo(s.lvs2.Host())
+			if err == nil && got < n {
+				err = errorf("of %d it knows %d", n, got)
+			}
+			return err
+		})
+	}
 	return c
 }
 

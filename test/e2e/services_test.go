@@ -66,7 +66,7 @@ func everyService(s *scene) string {
 	for port, scheduler := range marked {
 		p("[[service]]\nname = %q\nfwmark = %d\npool = \"three\"\nscheduler = %q", scheduler, port, scheduler)
 	}
-	service("persistent", portPersistent, `persistence = { timeout = "3s" }`)
+	service("persistent", portPersistent, `persistence = { timeout = "5s" }`)
 	service("network", portNetwork, `persistence = { timeout = "60s", prefix = 24 }`)
 	p("[[service]]\nname = \"any\"\naddress = \"10.9.1.1\"\nport = 0\nvrrp = \"none\"\npool = \"three\"\npersistence = { timeout = \"60s\" }")
 	service("udp", portUDP, `protocol = "udp"`)
