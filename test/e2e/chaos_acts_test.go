@@ -42,6 +42,8 @@ func (c *chaos) act() bool {
 func (c *chaos) actServer(k int) bool {
 	m, s := &c.model.servers[k], c.Servers[k]
 	say := func(what string) { c.did("%s %s", s.Name, what) }
+	before := c.model.servers[k]
+	defer func() { c.expectRamps(k, before) }()
 	switch {
 	case !m.running:
 		say("starts")
@@ -97,6 +99,11 @@ func (c *chaos) still(i int, stop func()) {
 	c.Helper()
 	m := &c.model.directors[i]
 	want := c.model.table(i)
+	if c.settled && want.floored() { // the model leaves a choice
+		var err error
+		want, err = c.saved(i)
+		c.must(err)
+	}
 	stop()
 	if !c.settled || m.running && !m.paused && !m.reaches() {
 		var err error
@@ -130,7 +137,7 @@ func (c *chaos) adopts(i int) {
 	if !c.model.broken {
 		m.config = c.model.file
 	}
-	m.refused, m.lacks, c.child[i] = false, map[string]bool{}, 0
+	m.refused, m.lacks, c.child[i], m.deaf = false, map[string]bool{}, 0, !m.reaches()
 	for key := range c.touched {
 		if key[:1] == fmt.Sprint(i) {
 			delete(c.touched, key)
@@ -208,7 +215,8 @@ func (c *chaos) actAgent(i int) bool {
 // replaced waits for another director process. Until it is there all may look well.
 func (c *chaos) replaced(i, old int, limit time.Duration) {
 	c.Helper()
-	c.within(limit, "the director process is replaced", func() error {
+	// Seldom: looking that often for a quarter of a minute would cost more than the rest.
+	c.slowly(limit, "the director process is replaced", func() error {
 		if now := c.directors[i].Process().Children(); len(now) != 1 || now[0] == old {
 			return errorf("children %v", now)
 		}
@@ -225,6 +233,7 @@ func (c *chaos) reboot(i int) bool {
 	}
 	c.did("lvs%d is rebooted", i+1)
 	c.must(c.RebootDirector(i + 1))
+	c.prepareDirector(i)
 	if c.model.parted {
 		c.must(c.Part())
 	}
@@ -270,13 +279,13 @@ func (c *chaos) actCable(i int) bool {
 	case n < 5:
 		c.did("cable of lvs%d cut", i+1)
 		c.must(host.Cut())
-		m.cut = true
+		m.cut, m.deaf = true, true
 		c.noticed()
 		c.need(boundRole + boundVerdict)
 	default:
 		c.did("lvs%d is silent", i+1)
 		c.must(host.Mute())
-		m.muted = true
+		m.muted, m.deaf = true, true
 		c.noticed()
 		c.need(boundRole + boundVerdict)
 	}
@@ -370,7 +379,7 @@ func (c *chaos) restore() {
 	}
 	c.need(boundBack + boundGone)
 	for i := range c.directors {
-		c.within(boundBack, "the agent answers", func() error { return c.answers(i) })
+		c.slowly(boundBack, "the agent answers", func() error { return c.answers(i) })
 		m := &c.model.directors[i]
 		for t := range m.orders {
 			c.ask(c.directors[i], 0, "ready", t)

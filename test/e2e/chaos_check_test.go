@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
@@ -21,7 +22,7 @@ import (
 // as clients and independent programs see it.
 func (c *chaos) settle() {
 	c.Helper()
-	what, bound, began := c.history[len(c.history)-1], c.bound, time.Now()
+	what, bound, began := c.history[len(c.history)-1], c.bound+c.model.slowly(), time.Now()
 	must := func(name string, every time.Duration, cond func() error) {
 		c.Helper()
 		left := max(bound-time.Since(began), 0)
@@ -29,15 +30,16 @@ func (c *chaos) settle() {
 			c.Fatalf("after %q, %s (allowed %s): %v", what, time.Since(began).Round(time.Millisecond), bound, err)
 		}
 	}
-	must("processes, tables and addresses are as they must be", 100*time.Millisecond, c.matches)
-	must("the sync daemons have their roles", 200*time.Millisecond, c.daemonsMatch)
-	must("the agents report it", 200*time.Millisecond, c.reported)
-	took := time.Since(began)
+	must("processes, tables and addresses are as they must be", 250*time.Millisecond, c.matches)
+	must("the sync daemons have their roles", 300*time.Millisecond, c.daemonsMatch)
+	must("the agents report it", 300*time.Millisecond, c.reported)
+	took, doubts := time.Since(began), [2]bool{c.model.directors[0].doubting, c.model.directors[1].doubting}
 	c.clients()
-	if err := errors.Join(c.matches(), c.daemonsMatch()); err != nil {
+	if err := errors.Join(c.matches(), c.daemonsMatch()); err != nil && doubts == [2]bool{c.model.directors[0].doubting, c.model.directors[1].doubting} {
 		c.Fatalf("after %q all was well, but did not stay so: %v", what, err)
 	}
 	c.advertised()
+	c.ramped()
 	c.logs()
 	if c.Failed() {
 		c.FailNow()
@@ -49,8 +51,11 @@ func (c *chaos) settle() {
 
 // matches compares processes, tables and addresses.
 func (c *chaos) matches() error {
+	if err := c.doubts(); err != nil {
+		return err
+	}
 	want, either := c.model.holders()
-	var held [2]bool
+	var held, six [2]bool
 	for i, d := range c.directors {
 		m := &c.model.directors[i]
 		if m.running {
@@ -65,6 +70,8 @@ func (c *chaos) matches() error {
 		if err != nil {
 			return err
 		}
+		c.tables[i] = got
+		c.ramping(i)
 		// What a director holds of servers that it cannot reach is its own affair.
 		if !m.running || m.paused || m.reaches() {
 			if diff := c.model.table(i).differs(got); diff != "" {
@@ -73,14 +80,38 @@ func (c *chaos) matches() error {
 		} else if err := m.foreignStands(got); err != nil {
 			return fmt.Errorf("table of %s: %w", d.Host().Name, err)
 		}
-		if held[i], err = d.HasVIP(); err != nil {
+		if held[i], err = d.HasVIP(); err == nil {
+			six[i], err = d.Host().Has(chaosVIP6)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	if held != six {
+		return fmt.Errorf("the VIP is held %v, its IPv6 companion %v", held, six)
 	}
 	if held != want && !(either && held == [2]bool{!want[0], !want[1]}) {
 		return fmt.Errorf("the VIP is held %v, want %v", held, want)
 	}
 	c.now = held
+	return nil
+}
+
+// doubts asks the directors whether they doubt, where that decides anything.
+func (c *chaos) doubts() error {
+	for i, d := range c.directors {
+		m := &c.model.directors[i]
+		m.doubting = false
+		if !m.running || m.withoutWithdraw() && c.model.directors[1-i].withoutWithdraw() {
+			continue
+		}
+		page, err := d.Metrics(c.ctx)
+		if err != nil {
+			return err
+		}
+		n, _ := page.Get("lvs_ha_self_doubt")
+		m.doubting = n > 0
+	}
 	return nil
 }
 
@@ -217,7 +248,7 @@ func (u usage) within(base usage, slack int) bool {
 // clients compares what a client of the VIP sees.
 func (c *chaos) clients() {
 	c.Helper()
-	v := c.model.view(c.now)
+	v := c.model.view(c.now, c.tables)
 	var want []string
 	for _, i := range v.masters {
 		want = append(want, c.mac(c.directors[i].Host()))
@@ -228,23 +259,55 @@ func (c *chaos) clients() {
 	if !slices.Equal(got, want) {
 		c.Errorf("%v answer for the VIP, want %v", got, want)
 	}
-	sum := c.burst(lab.LoadOptions{Every: 4 * time.Millisecond}, 30)
+	c.sees("web", v.services["web"], c.burst(lab.LoadOptions{Every: 4 * time.Millisecond}, 30))
+	c.sees("six", v.services["six"], c.requests(8, netip.AddrPortFrom(chaosVIP6, lab.TCPPort)))
+	sum := c.burst(lab.LoadOptions{UDP: true, Every: 10 * time.Millisecond}, 5)
+	// The first datagram may end the entry of an old flow from the same port.
+	if echo := v.services["echo"]; echo.sure && sum.OK < 4 || len(echo.eligible) == 0 && sum.OK > 0 {
+		c.Errorf("datagrams, eligible %v: %s", names(echo.eligible), sum)
+	}
+}
+
+// sees compares what requests to a service met.
+func (c *chaos) sees(service string, x *sight, sum lab.Summary) {
+	c.Helper()
 	for name := range sum.Servers {
-		if !v.web[name] {
-			c.Errorf("%s answers, eligible are %v: %s", name, names(v.web), sum)
+		if !x.eligible[name] {
+			c.Errorf("%s: %s answers, eligible are %v: %s", service, name, names(x.eligible), sum)
 		}
 	}
-	if v.sureWeb && sum.Failed > 0 || len(v.web) == 0 && sum.OK > 0 {
-		c.Errorf("eligible are %v: %s", names(v.web), sum)
+	if x.sure && sum.Failed > 0 || len(x.eligible) == 0 && sum.OK > 0 {
+		c.Errorf("%s: eligible are %v: %s", service, names(x.eligible), sum)
 	}
-	if v.spread && len(sum.Servers) < len(v.web) {
-		c.Errorf("not all of %v answer: %s", names(v.web), sum)
+	if x.spread && len(sum.Servers) < len(x.eligible) {
+		c.Errorf("%s: not all of %v answer: %s", service, names(x.eligible), sum)
 	}
-	sum = c.burst(lab.LoadOptions{UDP: true, Every: 10 * time.Millisecond}, 5)
-	// The first datagram may end the entry of an old flow from the same port.
-	if v.sureEcho && sum.OK < 4 || !v.echo && sum.OK > 0 {
-		c.Errorf("datagrams, any server eligible %v: %s", v.echo, sum)
+}
+
+// requests makes some, one after the other, over IPv6.
+func (c *chaos) requests(n int, to netip.AddrPort) lab.Summary {
+	c.Helper()
+	var reqs []lab.Request
+	for range n {
+		r := lab.Request{Start: time.Now()}
+		r.Err = "closed without an answer"
+		conn, err := c.Client.DialContext(limited(c.ctx, 200*time.Millisecond), "tcp", to.String())
+		if err != nil {
+			r.Err = err.Error()
+		} else {
+			_ = conn.SetDeadline(time.Now().Add(200 * time.Millisecond))
+			_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+			if b, err := io.ReadAll(conn); err != nil {
+				r.Err = err.Error()
+			} else if w := strings.Fields(string(b)); len(w) > 1 && w[1] == "200" {
+				r.Server, r.Err = w[len(w)-1], ""
+			}
+			conn.Close()
+		}
+		r.End = time.Now()
+		reqs = append(reqs, r)
 	}
+	return lab.Summarize(reqs, time.Time{}, time.Time{})
 }
 
 func names(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }

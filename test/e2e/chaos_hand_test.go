@@ -15,6 +15,7 @@ const (
 	foreignService = "-t 10.0.0.77:99"
 	foreignServer  = "10.0.0.55:99"
 	strangeServer  = "10.0.0.99"
+	strangeServer6 = "[2001:db8::99]"
 	// brief is how long an order holds that ends by itself.
 	brief = 2 * time.Second
 )
@@ -28,6 +29,9 @@ func (c *chaos) tamper(i int) bool {
 	}
 	if c.rng.IntN(4) == 0 {
 		return c.tamperForeign(i)
+	}
+	if c.rng.IntN(6) == 0 {
+		return c.contend(i)
 	}
 	live := m.running && !m.paused
 	if live && (!m.reaches() || !c.settled) {
@@ -50,22 +54,32 @@ func (c *chaos) tamper(i int) bool {
 		}
 	}
 	split := strings.Fields(key)
+	flag, other := "-g", "-i"
+	if how != "" {
+		flag = strings.Fields(how)[0]
+	}
+	if flag == other {
+		other = "-g"
+	}
 	var args []string
 	object := key + " " + at
 	switch n := c.rng.IntN(12); {
 	case n < 6 && at == "":
 		return false
 	case n < 2 && !strings.HasSuffix(how, "-w 0"):
-		args = []string{"-e", split[0], split[1], "-r", at, "-g", "-w", "0"}
+		args = []string{"-e", split[0], split[1], "-r", at, flag, "-w", "0"}
 	case n < 3:
-		args = []string{"-e", split[0], split[1], "-r", at, "-g", "-w", "9"}
+		args = []string{"-e", split[0], split[1], "-r", at, flag, "-w", "9"}
 	case n < 5:
 		args = []string{"-d", split[0], split[1], "-r", at}
 	case n == 5:
-		args = []string{"-e", split[0], split[1], "-r", at, "-i", "-w", "1"}
+		args = []string{"-e", split[0], split[1], "-r", at, other, "-w", "1"}
 	case n == 6:
 		object = key + " strange"
 		args = []string{"-a", split[0], split[1], "-r", strangeServer, "-g", "-w", "3"}
+		if key == chaosKeys["six"] {
+			args[4] = strangeServer6
+		}
 		if split[0] != "-f" {
 			args[4] += split[1][strings.LastIndexByte(split[1], ':'):]
 		}
@@ -234,10 +248,10 @@ func (c *chaos) failover(i int) bool {
 		c.need(slack)
 		return true
 	}
-	if !short {
-		m.suppressed = true
-	}
-	if c.now == [2]bool{i == 0, i == 1} && other.running && other.reaches() && m.reaches() && !c.model.parted && (!short || i == 1) {
+	m.suppressed = !short
+	// Who is preferred comes back when a short one is over.
+	p, tie := c.model.preferred()
+	if c.now == [2]bool{i == 0, i == 1} && other.running && other.reaches() && m.reaches() && !c.model.parted && (!short || i != p || tie) {
 		c.model.held = [2]bool{i == 1, i == 0}
 	}
 	// Where nobody takes over, or not for long, it comes back: not before that
@@ -269,22 +283,22 @@ func (c *chaos) order(i int) bool {
 	}
 	what := []string{"drain", "drain", "maintenance", "ready", "ready", "weight", "auto"}[c.rng.IntN(7)]
 	weight := c.rng.IntN(6)
+	force := c.rng.IntN(3) == 0
 	change := func(o order) order {
 		switch what {
 		case "drain", "maintenance":
-			o.mode = what
+			o.mode, o.modeForced = what, force
 		case "ready":
-			o.mode = ""
+			o.mode, o.modeForced = "", false
 		case "weight":
-			o.weight = weight
+			o.weight, o.weightForced = weight, force
 		case "auto":
-			o.weight = -1
+			o.weight, o.weightForced = -1, false
 		}
 		return o
 	}
 	var argv []string
 	ends := (what == "drain" || what == "maintenance" || what == "weight") && c.rng.IntN(4) == 0
-	force := c.rng.IntN(3) == 0
 	switch what {
 	case "weight":
 		argv = []string{"weight", service + "/" + name, fmt.Sprint(weight)}
@@ -303,10 +317,11 @@ func (c *chaos) order(i int) bool {
 	out, stderr, code, err := d.Host().Run(c.ctx, append(append([]string{os.Getenv("LVSHA_BIN")}, argv...), "--runtime-dir", d.Dir+"/run")...)
 	c.must(err)
 	want := 0
-	if !force && m.reaches() && c.model.objects(i, targets, change) {
+	must, maybe := c.model.objects(i, targets, change)
+	if !force && m.reaches() && must {
 		want = 5
 	}
-	if code != want && (m.reaches() || code != 5) {
+	if code != want && (code != 5 || force || m.reaches() && !maybe) {
 		c.Errorf("lvs%d %s: status %d, want %d\n%s%s", i+1, strings.Join(argv, " "), code, want, out, stderr)
 	}
 	c.need(slack + boundVerdict)
@@ -322,9 +337,9 @@ func (c *chaos) order(i int) bool {
 		o = change(o)
 		if ends { // in the end there is none
 			if what == "weight" {
-				o.weight = -1
+				o.weight, o.weightForced = -1, false
 			} else {
-				o.mode = ""
+				o.mode, o.modeForced = "", false
 			}
 		}
 		m.orders[t] = o

@@ -31,6 +31,8 @@ type serverModel struct {
 type order struct {
 	mode   string // "drain", "maintenance" or ""
 	weight int    // -1: as configured
+	// The floor does not call back what was ordered by force.
+	modeForced, weightForced bool
 }
 
 var noOrder = order{weight: -1}
@@ -39,10 +41,12 @@ type directorModel struct {
 	running bool
 	// cut: no carrier. muted: it is not told that nobody hears it.
 	cut, muted, backCut bool
-	config              *chaosConfig // in force
-	refused             bool         // its latest reload was
-	orders              map[string]order
-	paused              bool
+	// deaf: it was, and its verdicts may still have the reason of then.
+	deaf    bool
+	config  *chaosConfig // in force
+	refused bool         // its latest reload was
+	orders  map[string]order
+	paused  bool
 	// still is the table while nobody writes: in a pause, without the agent.
 	still table
 	// lacks: servers that the kernel lacked when the agent started; one that is
@@ -51,6 +55,9 @@ type directorModel struct {
 	foreign table
 	// suppressed: told to hand over, it does not preempt until its next start.
 	suppressed bool
+	// doubting: it distrusts its probes, as it says itself. What is late in the
+	// lab is not for the model to know.
+	doubting bool
 }
 
 // table is what ipvsadm -Sn says: services by their key ("-t 10.0.0.100:80").
@@ -61,6 +68,7 @@ type tableEntry struct {
 	servers map[string]string // by address and port: "-g -w 1"
 	// maybe: servers that may as well be absent.
 	maybe map[string]bool
+	floor *floorModel // nil for none
 }
 
 // reaches: the director hears the servers' network.
@@ -120,7 +128,8 @@ func (m *model) up(d *directorModel, s *chaosService) bool {
 
 // entry is a service as a director that reaches the servers must have it.
 func (m *model) entry(d *directorModel, s *chaosService) *tableEntry {
-	e := &tableEntry{options: "-s " + s.scheduler, servers: map[string]string{}, maybe: map[string]bool{}}
+	e := &tableEntry{options: "-s " + s.scheduler, servers: map[string]string{}, maybe: map[string]bool{}, floor: m.floor(d, s)}
+	server := s.server
 	if s.persist {
 		e.options += " -p 60"
 	}
@@ -153,7 +162,10 @@ func (m *model) entry(d *directorModel, s *chaosService) *tableEntry {
 	return e
 }
 
-func server(weight int) string { return fmt.Sprintf("-g -w %d", weight) }
+// server is a server of the service with a weight, as ipvsadm writes it.
+func (s *chaosService) server(weight int) string {
+	return fmt.Sprintf("%s -w %d", chaosFlags[s.forward], weight)
+}
 
 // table is what the kernel of director i must hold.
 func (m *model) table(i int) table {
@@ -169,6 +181,36 @@ func (m *model) table(i int) table {
 	return t
 }
 
+// priority of a director: each service that withdraws and lacks its quorum
+// takes from it, and so does self-doubt. It does not get below 1.
+func (m *model) priority(i int) int {
+	d := &m.directors[i]
+	p := d.config.priorities()[i]
+	if d.doubting {
+		p -= chaosDoubt
+	}
+	for k := range d.config.services {
+		if s := &d.config.services[k]; s.withdraw && !m.up(d, s) {
+			p -= chaosWithdraw
+		}
+	}
+	return max(1, p)
+}
+
+// withoutWithdraw: self-doubt does not change who is preferred.
+func (d *directorModel) withoutWithdraw() bool {
+	return d.config == nil || d.config.priorities()[0] == 200
+}
+
+// preferred is the director that takes over from the other; tie: neither does.
+func (m *model) preferred() (i int, tie bool) {
+	a, b := m.priority(0), m.priority(1)
+	if b > a {
+		return 1, false
+	}
+	return 0, a == b
+}
+
 // holders are the directors that must have the VIP. either: they may as well
 // have changed places, because it depends on who was first.
 func (m *model) holders() (h [2]bool, either bool) {
@@ -177,69 +219,74 @@ func (m *model) holders() (h [2]bool, either bool) {
 		// Each is alone; without a carrier nobody is master.
 		return [2]bool{a.running && !a.cut, b.running && !b.cut}, false
 	}
-	if m.held == [2]bool{false, true} && a.suppressed {
-		return m.held, false
+	p, tie := m.preferred()
+	best, other := [2]bool{p == 0, p == 1}, [2]bool{p == 1, p == 0}
+	if m.held == other && m.directors[p].suppressed {
+		return other, false
 	}
-	return [2]bool{true, false}, a.suppressed && m.held != [2]bool{true, false}
+	return best, tie || m.directors[p].suppressed && m.held != best
 }
 
 // view is what clients of the VIP must see.
 type view struct {
 	// masters are the directors that answer for it.
 	masters []int
-	// web are the servers that may answer, by name; echo tells whether any may.
-	web  map[string]bool
-	echo bool
-	// sure: every request to web (to echo) is answered.
-	sureWeb, sureEcho bool
-	// spread: all of web do.
-	spread bool
+	// services by name; one that nobody offers is there, too.
+	services map[string]*sight
 }
 
-func (m *model) view(held [2]bool) view {
-	v := view{web: map[string]bool{}}
+// sight is what clients of one service must see.
+type sight struct {
+	eligible map[string]bool // servers that may answer, by name
+	sure     bool            // every request is answered
+	spread   bool            // all of them do
+}
+
+// view follows from who holds the VIP and what the tables of these are.
+func (m *model) view(held [2]bool, tables [2]table) view {
+	v := view{services: map[string]*sight{}}
 	for i, has := range held {
 		if has && m.directors[i].reaches() {
 			v.masters = append(v.masters, i)
 		}
 	}
-	v.sureWeb, v.sureEcho = len(v.masters) == 1, len(v.masters) == 1
-	for _, i := range v.masters {
-		t := m.table(i)
-		for name, sure := range map[string]*bool{"web": &v.sureWeb, "echo": &v.sureEcho} {
-			alive, weighted := 0, 0
-			if e := t[chaosKeys[name]]; e != nil {
-				for at, o := range e.servers {
-					if strings.HasSuffix(o, "-w 0") {
-						continue
-					}
-					weighted++
-					for k, s := range m.servers {
-						if !strings.HasPrefix(at, fmt.Sprintf("10.0.0.%d:", 21+k)) {
-							continue
-						}
-						if name == "web" && s.answers() {
-							v.web[fmt.Sprintf("web%d", k+1)] = true
-							alive++
-						} else if name == "echo" && s.passes("udp") {
-							v.echo = true
-							alive++
-						}
-					}
-				}
+	for _, name := range []string{"web", "echo", "six"} {
+		x := &sight{eligible: map[string]bool{}, sure: len(v.masters) == 1}
+		v.services[name] = x
+		for _, i := range v.masters {
+			e := tables[i][chaosKeys[name]]
+			if e == nil {
+				x.sure = false
+				continue
 			}
-			*sure = *sure && alive > 0 && alive == weighted
-		}
-		if e := t[chaosKeys["web"]]; e != nil {
-			v.spread = v.sureWeb && (e.options == "-s rr" || e.options == "-s wrr")
+			m.sight(x, name, e)
+			x.spread = x.sure && (e.options == "-s rr" || e.options == "-s wrr")
 		}
 	}
 	return v
 }
 
+func (m *model) sight(x *sight, name string, e *tableEntry) {
+	alive, weighted := 0, 0
+	s := chaosService{name: name}
+	for at, o := range e.servers {
+		if strings.HasSuffix(o, "-w 0") {
+			continue
+		}
+		weighted++
+		for k, srv := range m.servers {
+			if at == s.address(k) && (srv.answers() || name == "echo" && srv.passes("udp")) {
+				x.eligible[fmt.Sprintf("web%d", k+1)] = true
+				alive++
+			}
+		}
+	}
+	x.sure = x.sure && alive > 0 && alive == weighted
+}
+
 // objects tells whether the program must refuse an order without force: it
-// would end a service.
-func (m *model) objects(i int, targets []string, change func(order) order) bool {
+// would end a service. maybe: a floor may object, too.
+func (m *model) objects(i int, targets []string, change func(order) order) (must, maybe bool) {
 	d := &m.directors[i]
 	after := *d
 	after.orders = maps.Clone(d.orders)
@@ -255,7 +302,19 @@ func (m *model) objects(i int, targets []string, change func(order) order) bool 
 		if !slices.ContainsFunc(s.servers, func(v chaosServer) bool { return slices.Contains(targets, target(s, v.index)) }) {
 			continue
 		}
-		if m.up(d, s) && !m.up(&after, s) || m.healthy(d, s) > 0 && m.healthy(&after, s) == 0 {
+		if s.floor > 0 {
+			maybe = true
+		} else if m.up(d, s) && !m.up(&after, s) || m.healthy(d, s) > 0 && m.healthy(&after, s) == 0 {
+			must = true
+		}
+	}
+	return must, maybe
+}
+
+// floored: a floor leaves a choice somewhere.
+func (t table) floored() bool {
+	for _, e := range t {
+		if e.floor != nil {
 			return true
 		}
 	}
@@ -297,14 +356,17 @@ func (want table) differs(got table) string {
 			add("%s has %q, want %q", key, g.options, w.options)
 		}
 		for at, o := range w.servers {
-			if have, ok := g.servers[at]; ok && have != o || !ok && !w.maybe[at] {
+			if have, ok := g.servers[at]; (ok && have != o || !ok && !w.maybe[at]) && !w.floor.raised(at, have) {
 				add("%s server %s is %q, want %q", key, at, have, o)
 			}
 		}
 		for at, o := range g.servers {
-			if _, ok := w.servers[at]; !ok {
+			if _, ok := w.servers[at]; !ok && !w.floor.raised(at, o) {
 				add("%s has server %s %q", key, at, o)
 			}
+		}
+		if why := w.floor.kept(g.servers); why != "" {
+			add("%s %s", key, why)
 		}
 	}
 	for key := range got {

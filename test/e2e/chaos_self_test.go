@@ -22,6 +22,7 @@ func freshModel() *model {
 }
 
 func TestChaosModelServers(t *testing.T) {
+	server := (&chaosService{forward: "dr"}).server
 	one, zero := server(1), server(0)
 	for _, tt := range []struct {
 		name string
@@ -33,11 +34,11 @@ func TestChaosModelServers(t *testing.T) {
 		{"killed", func(m *model, _ *directorModel) { m.servers[1].running = false }, []string{one, zero, one, ""}, []string{one, "", one, ""}},
 		{"answers 503", func(m *model, _ *directorModel) { m.servers[1].failing = true }, []string{one, zero, one, ""}, []string{one, one, one, ""}},
 		{"hangs", func(m *model, _ *directorModel) { m.servers[0].frozen = true }, []string{zero, one, one, ""}, []string{"", one, one, ""}},
-		{"drained", func(_ *model, d *directorModel) { d.orders["web/web3"] = order{"drain", -1} }, []string{one, one, zero, ""}, []string{one, one, one, ""}},
+		{"drained", func(_ *model, d *directorModel) { d.orders["web/web3"] = order{mode: "drain", weight: -1} }, []string{one, one, zero, ""}, []string{one, one, one, ""}},
 		{"in maintenance", func(_ *model, d *directorModel) {
-			d.orders["web/web3"], d.orders["echo/web3"] = order{"maintenance", -1}, order{"maintenance", 4}
+			d.orders["web/web3"], d.orders["echo/web3"] = order{mode: "maintenance", weight: -1}, order{mode: "maintenance", weight: 4}
 		}, []string{one, one, zero, ""}, []string{one, one, "", ""}},
-		{"weight set", func(_ *model, d *directorModel) { d.orders["web/web1"] = order{"", 4} }, []string{server(4), one, one, ""}, []string{one, one, one, ""}},
+		{"weight set", func(_ *model, d *directorModel) { d.orders["web/web1"] = order{weight: 4} }, []string{server(4), one, one, ""}, []string{one, one, one, ""}},
 		{"failed and removed", func(m *model, d *directorModel) { m.servers[1].running, d.config.services[0].remove = false, true },
 			[]string{one, "", one, ""}, []string{one, "", one, ""}},
 		{"persistent", func(m *model, d *directorModel) { m.servers[1].running, d.config.services[0].persist = false, true },
@@ -105,33 +106,110 @@ func TestChaosModelHolders(t *testing.T) {
 func TestChaosModelView(t *testing.T) {
 	m := freshModel()
 	m.servers[0].running = false
-	v := m.view([2]bool{true, false})
-	if !slices.Equal(names(v.web), []string{"web2", "web3"}) || !v.sureWeb || !v.sureEcho || !v.spread || !slices.Equal(v.masters, []int{0}) {
-		t.Errorf("one server dead: %+v", v)
+	look := func() view { return m.view([2]bool{true, false}, [2]table{m.table(0), m.table(1)}) }
+	v := look()
+	for name, x := range v.services {
+		if !slices.Equal(names(x.eligible), []string{"web2", "web3"}) || !x.sure || !x.spread || !slices.Equal(v.masters, []int{0}) {
+			t.Errorf("one server dead: %s %+v", name, x)
+		}
 	}
 	d := &m.directors[0]
 	d.paused, d.still = true, freshModel().table(0)
-	if v := m.view([2]bool{true, false}); v.sureWeb || !slices.Equal(names(v.web), []string{"web2", "web3"}) {
-		t.Errorf("the table stands and sends to a dead server: %+v", v)
+	for name, x := range look().services {
+		if x.sure || !slices.Equal(names(x.eligible), []string{"web2", "web3"}) {
+			t.Errorf("the table stands and sends to a dead server: %s %+v", name, x)
+		}
 	}
 	d.muted = true
-	if v := m.view([2]bool{true, false}); len(v.masters) > 0 || len(v.web) > 0 || v.echo || v.sureWeb {
-		t.Errorf("nobody reaches the master: %+v", v)
+	v = look()
+	for name, x := range v.services {
+		if len(v.masters) > 0 || len(x.eligible) > 0 || x.sure {
+			t.Errorf("nobody reaches the master: %s %+v", name, x)
+		}
 	}
 }
 
 func TestChaosModelObjects(t *testing.T) {
 	drain := func(o order) order { o.mode = "drain"; return o }
 	m := freshModel()
-	if m.objects(0, []string{"web/web1"}, drain) {
+	objects := func(targets ...string) bool {
+		must, _ := m.objects(0, targets, drain)
+		return must
+	}
+	if objects("web/web1") {
 		t.Error("two servers are left")
 	}
-	if !m.objects(0, []string{"web/web1", "web/web2", "web/web3"}, drain) {
+	if !objects("web/web1", "web/web2", "web/web3") {
 		t.Error("nobody is left")
 	}
 	m.servers[1].failing, m.servers[2].running = true, false
-	if !m.objects(0, []string{"web/web1"}, drain) || m.objects(0, []string{"web/web2"}, drain) {
+	if !objects("web/web1") || objects("web/web2") {
 		t.Error("one of web is left, and it is web1")
+	}
+	m.file.services[0].floor = 50
+	if must, maybe := m.objects(0, []string{"web/web1"}, drain); must || !maybe {
+		t.Error("a floor may object or help")
+	}
+}
+
+// TestChaosModelFloor: any choice that keeps enough is right, no other.
+func TestChaosModelFloor(t *testing.T) {
+	m := freshModel()
+	s := &m.file.services[0]
+	s.floor = 50 // of 3: two servers
+	for i := range m.servers {
+		m.servers[i].running = i == 3 // nobody listens on web1 to web3
+	}
+	table := func(weights ...int) table {
+		e := &tableEntry{options: "-s rr", servers: map[string]string{}}
+		for i, w := range weights {
+			e.servers[s.address(i)] = s.server(w)
+		}
+		t := m.table(0)
+		t[s.key()] = e
+		return t
+	}
+	check := func(name string, good bool, weights ...int) {
+		t.Helper()
+		if diff := m.table(0).differs(table(weights...)); (diff == "") != good {
+			t.Errorf("%s, weights %v: %q", name, weights, diff)
+		}
+	}
+	check("two are kept", true, 1, 1, 0)
+	check("two others are kept", true, 0, 1, 1)
+	check("one too few", false, 1, 0, 0)
+	check("one too many", false, 1, 1, 1)
+	check("another weight", false, 1, 2, 0)
+	m.servers[0].running = true
+	check("one serves, one is kept", true, 1, 0, 1)
+	check("the one that serves is out", false, 0, 1, 1)
+	m.servers[1].running, m.servers[1].frozen = true, true
+	check("the silent one is kept", true, 1, 1, 0)
+	check("the refusing one is kept", false, 1, 0, 1)
+	m.directors[0].orders["web/web1"] = order{mode: "drain", weight: -1}
+	check("the drained one is called back", true, 1, 1, 0)
+	m.directors[0].orders["web/web1"] = order{mode: "drain", weight: -1, modeForced: true}
+	check("not by force", true, 0, 1, 1)
+	check("by force, and called back", false, 1, 1, 0)
+}
+
+// TestChaosModelWithdraw: a lost quorum turns the directors round.
+func TestChaosModelWithdraw(t *testing.T) {
+	m := freshModel()
+	m.held = [2]bool{true, false}
+	own := m.file.clone()
+	own.services[1].withdraw, own.services[1].quorum = true, 3
+	m.directors[0].config = own
+	if h, _ := m.holders(); h != m.held {
+		t.Errorf("the quorum is met: %v", h)
+	}
+	m.servers[0].running = false
+	if h, either := m.holders(); h != [2]bool{false, true} || either {
+		t.Errorf("lost on lvs1: %v", h)
+	}
+	m.directors[1].config = own
+	if h, either := m.holders(); h != [2]bool{true, false} || either {
+		t.Errorf("lost on both: %v", h)
 	}
 }
 
@@ -184,7 +262,7 @@ func TestChaosConfigs(t *testing.T) {
 			t.Fatal("no services are left")
 		}
 		for _, s := range next.services {
-			if len(s.servers) == 0 || s.quorum < 1 || s.sorry >= 0 && s.find(s.sorry) >= 0 {
+			if len(s.servers) == 0 || s.quorum < 1 || s.sorry >= 0 && s.find(s.sorry) >= 0 || s.pooled && !slices.Equal(s.servers, next.pool) {
 				t.Fatalf("%+v", s)
 			}
 		}

@@ -21,6 +21,7 @@ const (
 	chaosTimeout          = 150 * time.Millisecond
 	chaosFall, chaosRise  = 2, 2
 	chaosRemove           = time.Second
+	chaosRamp             = 2 * time.Second
 	slack                 = 500 * time.Millisecond
 	boundVerdict          = chaosFall*chaosInterval + chaosTimeout + chaosRemove + slack
 	boundRepair           = chaosReconcile + slack
@@ -30,7 +31,7 @@ const (
 	boundStart            = boundRole + 2*time.Second   // and the first verdicts
 	boundBack             = 10*time.Second + boundRole  // waits for servers it lost
 	boundHang             = 15*time.Second + boundStart // silence that is taken for the end
-	chaosSlice            = 7
+	chaosSlice            = 5
 	chaosLong             = 12 * time.Minute
 	chaosReloads          = 8
 	chaosGrowth, chaosEnd = 4, 12
@@ -48,8 +49,10 @@ type chaos struct {
 	// bound is the time for what was done since all was settled.
 	bound   time.Duration
 	settled bool
-	// now: who held the VIP at the latest look.
-	now [2]bool
+	// now: who held the VIP at the latest look; tables are what was in the kernels.
+	now    [2]bool
+	tables [2]table
+	ramps  []*ramp // slow starts that have to be seen
 	// child is the director process of each, 0 for not known; read what was
 	// read of the logs.
 	child, read [2]int
@@ -122,6 +125,7 @@ func openChaos(t *testing.T, seed uint64) *chaos {
 	s.ctx = t.Context() // a long run takes longer than a scenario
 	c := &chaos{scene: s, rng: rand.New(rand.NewPCG(seed, 0)), hashes: [2]map[string]float64{{}, {}}, touched: map[string][]time.Time{}, began: time.Now(), aloud: testing.Verbose()}
 	s.pair()
+	c.prepare()
 	c.directors = [2]*lab.Director{s.lvs1, s.lvs2}
 	c.model.file = firstConfig()
 	for i := range c.model.servers {
@@ -173,6 +177,9 @@ func (c *chaos) step() {
 		for !c.act() {
 		}
 	}
+	if n > 1 { // one act may undo what another one begins
+		c.ramps = nil
+	}
 	if !c.settled {
 		// Before what was begun has an effect all may look well.
 		c.must(lab.Pause(c.ctx, boundVerdict))
@@ -207,7 +214,7 @@ func (c *chaos) end() {
 		c.file(next, "another weight")
 		for i, d := range c.directors {
 			c.reload(i)
-			c.within(2*boundVerdict, "the reload is seen in the table", c.matches)
+			c.slowly(2*boundVerdict, "the reload is seen in the table", c.matches)
 			c.ask(d, 0, "drain", "web/web1")
 			c.ask(d, 0, "ready", "web/web1")
 		}
