@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		nodeExec()
 	}
 	// The nodes mostly wait: more of them than CPUs may do so side by side.
-	netnstest.Main(m, "-test.parallel=10")
+	netnstest.Main(m, "-test.parallel=6")
 }
 
 // nodeSpeaker is a speaker that a director talks to over descriptor 3.
