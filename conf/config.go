@@ -84,8 +84,11 @@ type IPVS struct {
 	Unmanaged         Unmanaged
 	OnStop            OnStop
 	ReconcileInterval time.Duration
-	Timeouts          ipvsctl.Timeouts
-	Sysctls           Sysctls
+	// Stragglers: at a change of mastership, packets of TCP connections that the
+	// kernel has no entry for go to the director that was master before.
+	Stragglers bool
+	Timeouts   ipvsctl.Timeouts
+	Sysctls    Sysctls
 }
 
 // HTTP listeners of metrics and health endpoints, as host:port; empty means none.

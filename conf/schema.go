@@ -98,7 +98,7 @@ func init() {
 	define(kindSync, "interface id follow maxlen group port ttl", "")
 	define(kindIPVS, `adopt unmanaged on_stop reconcile_interval timeouts
 		sysctls expire_nodest_conn expire_quiescent_template conn_reuse_mode sloppy_tcp backup_only sync_threshold
-		sync_refresh_period sync_retries`, "")
+		sync_refresh_period sync_retries stragglers`, "")
 	define(kindTimeouts, "tcp tcp_fin udp", "")
 	define(kindHTTP, "listen", "status_page tls_cert tls_key bearer_token_file server_metrics")
 	define(kindLog, "level format", "")

@@ -95,7 +95,7 @@ it back.
 `,
 	"pause": `lvs-ha pause [--for D] [--reason TEXT]
 
-Freezes the kernel's table and sync daemon as they are, while people repair
+Freezes the kernel's table, sync daemon, settings and nftables tables, while people repair
 something by hand. Checks and the election go on and are reported; nothing they
 say reaches the kernel.
 

@@ -127,6 +127,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	openKernel := func() (ipvsctl.Kernel, error) { return ipvsctl.Open(hold) }
 	byHand := &agentIPVS{open: openKernel, log: log.Logger}
 	keeper := host.NewKeeper(log.Logger)
+	stragglers := host.NewStragglerKeeper(log.Logger)
 	hints := &pathHints{hint: checks.Hint, log: log.Logger}
 	d = director.New(director.Options{
 		Load:       files.load,
@@ -142,8 +143,11 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 			// Reading a long file leaves several times its size behind.
 			time.AfterFunc(settled, debug.FreeOSMemory)
 		},
-		Removed: func(ops []ipvsctl.Op) { keeper.End(hostEnd(ops)) }, Warnings: keeper.Findings, Repairs: keeper.Repairs,
-		Speaker: client, Checks: checks, StateDir: o.stateDir, Log: log.Logger, Logged: log.Counts,
+		Removed: func(ops []ipvsctl.Op) { keeper.End(hostEnd(ops)) }, Repairs: keeper.Repairs,
+		Warnings:   func() []string { return append(keeper.Findings(), stragglers.Findings()...) },
+		Stragglers: func(c *conf.Config, list []director.Stragglers) { stragglers.Set(hostStragglers(c, list)) },
+		Paused:     keeper.Pause,
+		Speaker:    client, Checks: checks, StateDir: o.stateDir, Log: log.Logger, Logged: log.Counts,
 		NotifyRuns: func() map[director.NotifyRun]uint64 { return notifyRuns(notify) },
 	})
 	web.handler = metrics.New(d, metrics.Build{Version: version, Revision: revision, GoVersion: runtime.Version()})
@@ -168,6 +172,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	g.Go(func() error { return checks.Run(gctx) })
 	g.Go(func() error { return web.run(gctx) })
 	g.Go(func() error { return keeper.Run(gctx) })
+	g.Go(func() error { return stragglers.Run(gctx) })
 	g.Go(func() error { return hints.run(gctx) })
 	g.Go(func() error { return notify.Run(gctx) })
 	g.Go(func() error { return d.Run(gctx) })
@@ -193,6 +198,9 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 		}
 		if err := keeper.Stop(stopCtx); err != nil {
 			log.Error("the nftables table was not removed as on_stop asks", "event", "stop_failed", "err", err)
+		}
+		if err := stragglers.Stop(stopCtx); err != nil {
+			log.Error("the nftables tables for stragglers were not removed", "event", "stop_failed", "err", err)
 		}
 		<-told
 		client.Stopped()

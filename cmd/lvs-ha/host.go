@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"lvs-ha/conf"
+	"lvs-ha/internal/director"
 	"lvs-ha/internal/host"
 	"lvs-ha/ipvsctl"
 )
@@ -53,6 +55,48 @@ func hostRules(c *conf.Config) host.Rules {
 		}
 	}
 	return r
+}
+
+// hostStragglers adds the services to what the director says. Those with NAT are
+// left out: their answers come through the new director, which knows nothing of them.
+func hostStragglers(c *conf.Config, list []director.Stragglers) []host.Stragglers {
+	out := make([]host.Stragglers, len(list))
+	for i, x := range list {
+		out[i] = host.Stragglers{Instance: x.Instance, Interface: x.Interface, Back: x.Back, Take: x.Take}
+		for j := range c.Services {
+			if s := &c.Services[j]; s.VRRP == x.Instance && straggles(s) {
+				out[i].Services = append(out[i].Services, strayPorts(s)...)
+			}
+		}
+	}
+	return out
+}
+
+// straggles tells of TCP services with servers that answer clients themselves.
+func straggles(s *conf.Service) bool {
+	v := s.Virtual()
+	if v.Protocol != ipvsctl.TCP || !v.Addr.IsValid() {
+		return false
+	}
+	direct := func(srv *ipvsctl.Server) bool {
+		return srv != nil && (srv.Forward == ipvsctl.Direct || srv.Forward == ipvsctl.Tunnel)
+	}
+	return direct(s.Sorry) || slices.ContainsFunc(s.Servers, func(x conf.Server) bool { return direct(&x.Kernel) })
+}
+
+func strayPorts(s *conf.Service) []host.Ports {
+	v := s.Virtual()
+	switch {
+	case s.Ports != nil:
+		var out []host.Ports
+		for _, r := range s.Ports.Ranges {
+			out = append(out, host.Ports{Addr: v.Addr, First: r.First, Last: r.Last})
+		}
+		return out
+	case v.Port == 0:
+		return []host.Ports{{Addr: v.Addr, First: 0, Last: 65535}}
+	}
+	return []host.Ports{{Addr: v.Addr, First: v.Port, Last: v.Port}}
 }
 
 // holdNew has new connections held while a service has no scheduler.

@@ -12,6 +12,7 @@ import (
 
 	"lvs-ha/conf"
 	"lvs-ha/health"
+	"lvs-ha/internal/director"
 	"lvs-ha/internal/host"
 	"lvs-ha/ipvsctl"
 )
@@ -116,6 +117,36 @@ servers = [{ name = "a", address = "10.0.0.1" }]
 	}
 	if !found {
 		t.Error("vs.conntrack is not wanted with snat")
+	}
+}
+
+// TestHostStragglers: TCP services whose servers answer clients themselves, with
+// their ports, and none of another instance.
+func TestHostStragglers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lvs-ha.toml")
+	text := "version = 1\n[vrrp.edge]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.10\"]\n[vrrp.other]\ninterface = \"eth0\"\nvrid = 52\naddresses = [\"192.0.2.20\"]\n"
+	for _, s := range []string{
+		"name = \"web\"\naddress = \"192.0.2.10\"\nport = 80", "name = \"tun\"\naddress = \"192.0.2.10\"\nports = \"5000-5010, 7\"\nforward = \"tun\"",
+		"name = \"all\"\naddress = \"192.0.2.10\"\nport = 0\npersistence = { timeout = \"5m\" }", "name = \"nat\"\naddress = \"192.0.2.10\"\nport = 81\nforward = \"nat\"",
+		"name = \"udp\"\naddress = \"192.0.2.10\"\nport = 82\nprotocol = \"udp\"", "name = \"mark\"\nfwmark = 7\nfamily = \"ipv4\"", "name = \"there\"\naddress = \"192.0.2.20\"\nport = 80",
+	} {
+		text += "[[service]]\n" + s + "\nservers = [{ name = \"a\", address = \"10.0.0.1\" }]\n"
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, ps := conf.Load(path, "")
+	if err := ps.Err(); err != nil {
+		t.Fatal(err)
+	}
+	back := netip.MustParseAddr("192.0.2.2")
+	vip := netip.MustParseAddr("192.0.2.10")
+	got := hostStragglers(c, []director.Stragglers{{Instance: "edge", Interface: "eth0", Back: back, Take: true}})
+	want := []host.Stragglers{{Instance: "edge", Interface: "eth0", Back: back, Take: true, Services: []host.Ports{
+		{Addr: vip, First: 80, Last: 80}, {Addr: vip, First: 7, Last: 7}, {Addr: vip, First: 5000, Last: 5010}, {Addr: vip, First: 0, Last: 65535},
+	}}}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -13,6 +13,7 @@ func (d *Director) state(now time.Time) State {
 		Now: now, Topology: d.top, Verdicts: d.verdicts, Adopting: d.adopting,
 		Kernel: d.kernel.table.Table, Owned: d.owned, Roles: d.roles, Accepted: d.accepted,
 		Quorum: d.quorum, Admin: d.admin, Returned: d.returned, Gone: d.gone, Doubting: d.doubting,
+		Masters: d.strays.masters, Paused: d.pause.On,
 	}
 }
 

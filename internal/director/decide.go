@@ -91,6 +91,9 @@ func (d *Director) decide() {
 	if w != nil {
 		w.setPaused(d.pause.On)
 	}
+	if d.o.Paused != nil {
+		d.o.Paused(d.pause.On)
+	}
 	if d.touched.all {
 		d.desired = Plan(s)
 		if w != nil {
@@ -115,6 +118,7 @@ func (d *Director) decide() {
 			d.noteService(r.service)
 		}
 	}
+	d.straggle()
 	d.touched.none(len(d.top.Services))
 	d.noteTracks(tracks)
 	d.posture()

@@ -58,6 +58,12 @@ type Options struct {
 	Removed func([]ipvsctl.Op)
 	// Warnings tells what else is not as it should be now, for people; may be nil.
 	Warnings func() []string
+	// Stragglers is called from the loop with what is to become of them from now
+	// on, under the configuration in force. It must not block; may be nil.
+	Stragglers func(*conf.Config, []Stragglers)
+	// Paused is called from the loop, with each decision, with whether a person has
+	// stopped all changes of the kernel. It must not block; may be nil.
+	Paused func(bool)
 	// Repairs counts what others had changed on this machine beside IPVS and was
 	// set right again, by kind; may be nil.
 	Repairs  func() map[string]uint64
@@ -88,6 +94,7 @@ type Director struct {
 	verdicts  map[health.Key]Verdict
 	roles     map[string]Role
 	roleSeq   uint64
+	strays    strayState
 	owned     map[ipvsctl.ServiceKey]bool // never changed, but replaced
 	adopting  bool
 	judged    bool
@@ -221,6 +228,7 @@ func (d *Director) Run(ctx context.Context) error {
 			return nil
 		case <-beat.C:
 			d.notify()
+			d.ask()
 			continue
 		case <-timer.C:
 		case <-d.box.wake:
@@ -237,6 +245,7 @@ func (d *Director) Run(ctx context.Context) error {
 			d.decide()
 		}
 		d.judge()
+		d.ask()
 		d.finish()
 	}
 }
@@ -316,6 +325,7 @@ func (d *Director) posture() {
 // takeStatus remembers what the speaker told of itself.
 func (d *Director) takeStatus(st *link.Status) {
 	d.status, d.statusAt = st, time.Now()
+	d.takeMasters(st)
 	for _, i := range st.Instances {
 		if have, ok := d.roles[i.Name]; !ok || (have.State != i.State && i.Since.After(have.Since)) {
 			d.roles[i.Name] = Role{State: i.State, Since: i.Since, Was: i.State}

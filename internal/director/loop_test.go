@@ -92,6 +92,7 @@ type house struct {
 	conf    *conf.Config // what the next load gives
 	loadErr error
 	dir     string
+	options func(*Options) // what else; nil for nothing
 	cancel  func()
 	done    chan error
 }
@@ -104,11 +105,15 @@ func newHouse(t *testing.T, c *conf.Config) *house {
 func (h *house) start() {
 	h.t.Helper()
 	h.kernel = h.kernel.Reopen()
-	h.d = New(Options{
+	o := Options{
 		Load:       func() (*conf.Config, error) { return h.conf, h.loadErr },
 		OpenKernel: func() (ipvsctl.Kernel, error) { return h.kernel, nil },
 		Speaker:    h.speaker, Checks: h.checks, StateDir: h.dir, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	if h.options != nil {
+		h.options(&o)
+	}
+	h.d = New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
 	if err := h.d.Start(ctx, h.conf); err != nil {

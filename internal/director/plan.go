@@ -2,6 +2,7 @@ package director
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"lvs-ha/conf"
@@ -38,6 +39,10 @@ type State struct {
 	Gone map[ServerID]bool
 	// Doubting: this machine does not trust its probes at the moment.
 	Doubting bool
+	// Masters are the addresses of the last masters that were heard as backup, by instance.
+	Masters map[string]netip.Addr
+	// Paused: nothing is to be changed in the kernel.
+	Paused bool
 	// Returned tells since when servers are back from maintenance.
 	Returned map[ServerID]time.Time
 }
@@ -74,6 +79,8 @@ type Desired struct {
 	Daemons       []ipvsctl.Daemon
 	// Instances whose priority a lost quorum or a track changes; nil for none.
 	Instances map[string]link.InstancePosture
+	// Stragglers of instances that have any, in the order of the configuration.
+	Stragglers []Stragglers
 	// Tracks of all instances, in the order of the configuration.
 	Tracks []TrackStatus
 	// Judged: every server has a verdict or starts up without one.

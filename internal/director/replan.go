@@ -81,12 +81,13 @@ func (d *Desired) uncount(x *ServiceDecision) {
 func (d *Desired) whole(s *State) {
 	d.Judged, d.Settled, d.Next = d.unjudged == 0, d.unsettled == 0, d.soonest
 	d.Instances, d.Tracks = nil, nil
-	d.ManageDaemons, d.Daemons = false, nil
+	d.ManageDaemons, d.Daemons, d.Stragglers = false, nil, nil
 	d.withdraw(s)
 	d.track(s)
 	d.doubt(s)
 	d.returned(s)
 	d.sync(s)
+	d.stragglers(s)
 }
 
 // Goal is the whole of what the kernel should hold. The maps of the table are

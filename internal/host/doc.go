@@ -12,6 +12,9 @@
 //	Hold ─────────────────────────────────▶ nftables lvs_ha_hold and a netfilter queue: new
 //	                                        connections wait while their service has no scheduler
 //
+//	Stragglers ──▶ StragglerKeeper ───────▶ nftables lvs_ha_stragglers, and a routing rule: packets
+//	                                        of connections that the other director knows
+//
 //	Watch ◀── rtnetlink: link, address family neighbour and route, resubscribed
 //
 // Deciding is pure ([PlanSysctls], the compiled table); the machine is a small
