@@ -42,10 +42,10 @@
 //     advertisement, so that the winner of a healed split knows that there were
 //     two, and announces again. It carries the winner's interval. A master that
 //     gave up where nobody heard it, as the member of a sync group does on a
-//     segment that is cut, says it as backup to the first better master. A
-//     backup never sends otherwise. One that yields keeps the addresses until
-//     20 ms after the winner's announcement, 200 ms at most: the winner
-//     advertises before it has them.
+//     segment that is cut, says it as backup to the first master that it hears,
+//     with a priority that loses. A backup never sends otherwise. One that
+//     yields keeps the addresses until 20 ms after the winner's announcement,
+//     200 ms at most: the winner advertises before it has them.
 //   - Priority 0 shortens a backup's down timer to the skew and never
 //     lengthens it.
 //   - A preempt delay ends when it is over: the take-over does not wait for

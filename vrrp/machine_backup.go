@@ -75,15 +75,24 @@ func (m *Machine) backupHears(now Time, a *Advertisement, from netip.Addr) {
 		m.preemptAt = 0
 	}
 	m.adopt(a)
-	if m.unheard && (a.Priority > m.priority || a.Priority == m.priority && compareAddr(from, m.source) > 0) {
+	if p := m.losing(a.Priority, from); m.unheard && p > 0 {
 		// We were master beyond a cut and gave up there with nobody to hear it: this
 		// one may have been master all the time, and has to announce again.
 		m.unheard = false
-		m.send(m.priority, m.masterInterval)
+		m.send(p, m.masterInterval)
 	}
 	m.heardAt, m.zeroHeard, m.wants = now, false, false
 	m.downBase = now
 	m.downAt = now.Add(m.MasterDown())
+}
+
+// losing is a priority for a last word to which the master from that address
+// does not yield: the own one if it can be.
+func (m *Machine) losing(master uint8, from netip.Addr) uint8 {
+	if m.priority < master || m.priority == master && compareAddr(from, m.source) > 0 {
+		return m.priority
+	}
+	return master - 1
 }
 
 // preempts tells whether a master of lower priority is to be replaced.

@@ -425,13 +425,34 @@ func TestRFC9568_6_4_3_ShutdownMakesBeforeBreak(t *testing.T) {
 		r.at(4 * time.Second)
 		r.step(Event{Kind: EventRelease})
 		r.timer(5300*time.Millisecond, "send 0; drop; releasing -> backup (release-timeout, planned)")
-		r.at(5400 * time.Millisecond)
-		r.expect("", adv(50, time.Second, addrA)) // to which nothing is owed
-		r.step(adv(0, time.Second, addrA))
 		r.at(5450 * time.Millisecond)
 		r.expect("send 100", adv(200, time.Second, addrA)) // the last word
 		r.expect("", adv(200, time.Second, addrA))
 	})
+	// It may be one that would yield to us: another member of its group has
+	// decided, or we were told to hand over. What it hears must lose.
+	for name, tt := range map[string]struct {
+		hears Event
+		want  string
+	}{
+		"a tie that we would win":  {adv(100, time.Second, addrA), "send 99"},
+		"a tie that we would lose": {adv(100, time.Second, addrC), "send 100"},
+		"a worse one":              {adv(50, time.Second, addrA), "send 49"},
+		"the worst":                {adv(1, time.Second, addrA), ""},
+	} {
+		t.Run("nobody, and "+name, func(t *testing.T) {
+			r := master(t, testConfig())
+			r.at(4 * time.Second)
+			r.step(Event{Kind: EventRelease})
+			r.timer(5300*time.Millisecond, "send 0; drop; releasing -> backup (release-timeout, planned)")
+			r.at(5400 * time.Millisecond)
+			r.expect(tt.want, tt.hears)
+			r.expect("", tt.hears)
+			if tt.want == "" { // said to the next one
+				r.expect("send 1", adv(2, time.Second, addrA))
+			}
+		})
+	}
 	t.Run("a better one follows", func(t *testing.T) {
 		r := master(t, testConfig())
 		r.at(4 * time.Second)

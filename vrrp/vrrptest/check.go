@@ -68,6 +68,9 @@ func (c check) actions(actions []vrrp.Action) {
 			s.violate(n, "heard %v as master with %d, yields %t", c.event, c.priority, !yields)
 		}
 	}
+	if c.before == vrrp.Backup && after == vrrp.Backup && n.unheard && sent == 0 && c.hearsMaster() {
+		s.violate(n, "was master where nobody heard it, and does not tell %v", c.event.Source)
+	}
 	if n.m.Priority() != n.wantPriority() {
 		s.violate(n, "has priority %d, not %d", n.m.Priority(), n.wantPriority())
 	}
@@ -79,6 +82,15 @@ func (c check) better() bool {
 	p := c.event.Advertisement.Priority
 	a, b := c.event.Source.As16(), c.n.Source.As16()
 	return p > c.priority || p == c.priority && bytes.Compare(a[:], b[:]) > 0
+}
+
+// hearsMaster tells that this backup takes the advertisement for that of its
+// master, and can tell it something that loses.
+func (c check) hearsMaster() bool {
+	if c.event.Kind != vrrp.EventAdvertisement || c.event.Advertisement.Priority < 2 {
+		return false
+	}
+	return c.event.Advertisement.Priority >= c.priority || !c.n.oracle.preempts(c.n)
 }
 
 // waits tells that the tie is for another member of the group to decide first;
@@ -102,8 +114,13 @@ func (n *Node) wantPriority() uint8 {
 func (c check) send(a *vrrp.Action, after vrrp.State, sent int) {
 	n, s := c.n, c.n.seg
 	lastWord := c.before == vrrp.Master && after == vrrp.Backup
-	if c.before == vrrp.Backup && after == vrrp.Backup && n.unheard && c.event.Kind == vrrp.EventAdvertisement && c.better() {
+	word := c.priority
+	if c.before == vrrp.Backup && after == vrrp.Backup && n.unheard && c.event.Kind == vrrp.EventAdvertisement {
 		lastWord, n.unheard = true, false
+		if !c.better() { // it must not win
+			word = c.event.Advertisement.Priority - 1
+		}
+		s.demoted(n, c.event)
 	}
 	switch {
 	case a.Priority == 0:
@@ -111,7 +128,7 @@ func (c check) send(a *vrrp.Action, after vrrp.State, sent int) {
 			s.violate(n, "sends priority 0 as %v", c.before)
 		}
 	case lastWord:
-		if sent > 1 || a.Priority != c.priority {
+		if sent > 1 || a.Priority != word {
 			s.violate(n, "last word number %d with priority %d", sent, a.Priority)
 		}
 	case after != vrrp.Master:
