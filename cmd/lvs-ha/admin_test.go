@@ -189,7 +189,7 @@ func TestWaitForADrain(t *testing.T) {
 	}
 	o := &orders{result: web1(10, 0, director.ServerDrain, ""), snap: func() *director.Snapshot { return draining(7, director.AdminDrain, ipvsctl.TCP) }}
 	dir := o.serve(t)
-	code, out, errs := run("drain", "--runtime-dir", dir, "web/web1", "--wait=50ms", "-o", "json")
+	code, out, errs := run("drain", "--runtime-dir", dir, "web/web1", "--wait=1s", "-o", "json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if code != 6 || len(lines) != 2 || !strings.Contains(lines[1], `"drained":false`) || !strings.Contains(lines[1], `"active_connections":7`) || !strings.Contains(errs, "the drain goes on") {
 		t.Errorf("exit %d, %q %q", code, out, errs)
