@@ -36,8 +36,8 @@ demo: build ## two directors, three servers, a client: see it work, in two minut
 demo-live: build ## the same, left running with a live view until a key is pressed
 	@test/vm/demo -bin ./lvs-ha -live
 
-test: go ## every test, those on a real IPVS kernel included (no root needed)
-	@test/vm/test-all
+test: go ## every test, those on a real IPVS kernel included (no root needed; SLICE=1 adds a part of the long ones)
+	@test/vm/test-all $(if $(SLICE),--slice)
 
 test-long: go ## the tests that take longer, too (HISTORIES=1000000 elections from seed FIRST=1)
 	@go test -count=1 -timeout 0 -v -run '^TestHistories$$' ./vrrp/vrrptest -lvsha.histories=$(HISTORIES) -lvsha.first=$(FIRST)
