@@ -335,7 +335,8 @@ func parseSaved(text string) table {
 			t[key] = &tableEntry{options: strings.Join(w[3:], " "), servers: map[string]string{}}
 		case "-a":
 			if e := t[key]; e != nil && len(w) >= 5 {
-				e.servers[w[4]] = strings.Join(w[5:], " ")
+				// The usual tunnel goes without saying.
+				e.servers[w[4]] = strings.TrimSuffix(strings.Join(w[5:], " "), " --tun-type ipip")
 			}
 		}
 	}

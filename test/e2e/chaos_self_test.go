@@ -242,6 +242,10 @@ func TestChaosTables(t *testing.T) {
 			t.Errorf("with %v it is the same", edit)
 		}
 	}
+	tunnels := strings.Replace(savedText, "-g -w 3", "-i -w 3 --tun-type ipip", 1)
+	if got := parseSaved(tunnels)["-f 7"].servers["10.0.0.21:0"]; got != (&chaosService{forward: "tun"}).server(3) {
+		t.Errorf("a tunnel is read as %q", got)
+	}
 	e := want["-u 10.0.0.100:81"]
 	e.maybe = map[string]bool{"10.0.0.22:81": true}
 	if diff := want.differs(parseSaved(strings.Replace(savedText, lines[4], "", 1))); diff != "" {
