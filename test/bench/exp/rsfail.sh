@@ -31,9 +31,9 @@ for set in $settings; do
     for ((r = 1; r <= runs; r++)); do
       witness; watch=$!
       ip netns exec client benchtool load ${SRC:--src $CLIENTS} -target $VIP:80 -every 2ms -for 120s -log /tmp/load.err >/tmp/load.json & load=$!
-      sleep 0.3; random_nap "$DELAY"
-      t0=$(now)
-      if [ $event = rst ]; then rs_kill 2; else mute rs2; fi
+      # What their start disturbs is over by then: self-doubt looks back 2 s.
+      sleep 2.5; random_nap "$DELAY"
+      if [ $event = rst ]; then t0=$(benchtool kill "${RS_PID[2]}"); rs_kill 2; else t0=$(benchtool unplug p-rs2-eth0); fi
       sleep "$wait_s"
       t1=$(now)
       if [ $event = rst ]; then rs_start 2; else unmute rs2; fi

@@ -29,6 +29,8 @@ var commands = map[string]struct {
 	"scrape":  {cmdScrape, "print the lines of a metrics page that begin so"},
 	"sniff":   {cmdSniff, "watch VRRP advertisements on an interface"},
 	"tcp":     {cmdTCP, "print TCP packets with certain flags, stamped by the kernel"},
+	"unplug":  {cmdUnplug, "take a port out of its bridge, print when"},
+	"kill":    {cmdKill, "kill a process, print when"},
 	"machine": {cmdMachine, "how fast and how even this machine is"},
 	"figure":  {cmdFigure, "numbers on stdin to one line of the report's input"},
 	"table":   {cmdTable, "the report: figures on stdin side by side"},
