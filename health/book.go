@@ -275,7 +275,7 @@ func (b *book) judge(c *check, f *Failure, now int64) (Change, bool) {
 		b.doubt.canary(now, f)
 		return Change{}, false
 	}
-	before := c.verdict.State
+	before, hard := c.verdict.State, c.verdict.Hard
 	b.doubt.ended(now, c.host, f, before != Unknown)
 	c.verdict = c.verdict.Next(f, c.spec.rise(), c.spec.fall())
 	if before != Down && c.verdict.State == Down && b.doubt.holdsBack(f) {
@@ -295,7 +295,7 @@ func (b *book) judge(c *check, f *Failure, now int64) (Change, bool) {
 	case f == nil:
 		advice = told.Advice
 	}
-	if c.verdict.State == before && advice == c.advice {
+	if c.verdict.State == before && advice == c.advice && (before != Down || c.verdict.Hard == hard) {
 		return Change{}, false
 	}
 	if c.verdict.State != before {

@@ -23,6 +23,12 @@ const (
 var Reasons = []Reason{ReasonTimeout, ReasonRefused, ReasonReset, ReasonUnreachable, ReasonStatus,
 	ReasonBody, ReasonProtocol, ReasonTLS, ReasonExec, ReasonInternal}
 
+// Hard tells that nobody listens there: the machine said so itself, or the way
+// to it. The other reasons may be a wrong check or a moment of load.
+func (r Reason) Hard() bool {
+	return r == ReasonRefused || r == ReasonReset || r == ReasonUnreachable
+}
+
 // Failure is the error of a failed probe. Reason is for machines, Detail for people.
 type Failure struct {
 	Reason Reason

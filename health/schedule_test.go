@@ -19,7 +19,7 @@ const ms = int64(time.Millisecond)
 
 func TestNext(t *testing.T) {
 	tm := timing{interval: 1000 * ms, fast: 100 * ms, down: 3000 * ms, timeout: 2000 * ms, phase: 250 * ms}
-	up, doubt, down, rising := Verdict{Up, 5}, Verdict{Up, -1}, Verdict{Down, -3}, Verdict{Down, 1}
+	up, doubt, down, rising := Verdict{State: Up, Streak: 5}, Verdict{State: Up, Streak: -1}, Verdict{State: Down, Streak: -3}, Verdict{State: Down, Streak: 1}
 	for name, tc := range map[string]struct {
 		v           Verdict
 		prev, ended int64 // ms
@@ -56,7 +56,7 @@ func TestScheduleProperty(t *testing.T) {
 			t.Fatalf("first run after %v", time.Duration(at-now))
 		}
 		for i := 0; i < 20; i++ {
-			v := Verdict{rapid.SampledFrom([]State{Unknown, Up, Down}).Draw(t, "state"), rapid.IntRange(-3, 3).Draw(t, "streak")}
+			v := Verdict{State: rapid.SampledFrom([]State{Unknown, Up, Down}).Draw(t, "state"), Streak: rapid.IntRange(-3, 3).Draw(t, "streak")}
 			ended := at + rapid.Int64Range(0, 3*iv).Draw(t, "took")
 			next := tm.next(v, at, ended)
 			step := tm.step(v)

@@ -367,12 +367,18 @@ func TestAnHourOfFlapping(t *testing.T) {
 			time.Sleep(10 * time.Second)
 		}
 		b.stop()
-		state := map[Key]State{}
+		state, hard, turns := map[Key]State{}, map[Key]bool{}, 0
 		for _, c := range b.seen() {
-			if state[c.Key] != c.From || c.From == c.To {
-				t.Fatalf("change from %v, was %v", c.From, state[c.Key])
+			if state[c.Key] != c.From || c.From == c.To && (c.To != Down || hard[c.Key] == c.Failure.Reason.Hard()) {
+				t.Fatalf("change from %v to %v (%v), was %v", c.From, c.To, c.Failure, state[c.Key])
 			}
-			state[c.Key] = c.To
+			if state[c.Key] = c.To; c.To == Down {
+				turns += map[bool]int{true: 1}[c.From == Down]
+				hard[c.Key] = c.Failure.Reason.Hard()
+			}
+		}
+		if turns == 0 {
+			t.Error("no server that was down has ever failed in another way")
 		}
 		for _, s := range specs {
 			st, _ := b.Status(s.Key())

@@ -36,7 +36,8 @@ type Change struct {
 	Key      Key
 	From, To State
 	At       time.Time
-	// Failure that decided a change to Down, else nil.
+	// Failure that decided a change to Down, else nil. From Down to Down a server
+	// changes when it fails in another kind (see Reason.Hard).
 	Failure *Failure
 	// Took is how long the deciding probe ran.
 	Took time.Duration

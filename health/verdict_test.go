@@ -13,19 +13,51 @@ func TestVerdictTable(t *testing.T) {
 		results    []*Failure
 		want       []Verdict
 	}{
-		"first success is enough":    {3, 3, []*Failure{nil}, []Verdict{{Up, 1}}},
-		"first failure is enough":    {3, 3, []*Failure{bad}, []Verdict{{Down, -1}}},
+		"first success is enough":    {3, 3, []*Failure{nil}, []Verdict{{State: Up, Streak: 1}}},
+		"first failure is enough":    {3, 3, []*Failure{bad}, []Verdict{{State: Down, Streak: -1}}},
 		"own trouble says nothing":   {1, 1, []*Failure{own, own}, []Verdict{{}, {}}},
-		"own trouble breaks nothing": {1, 2, []*Failure{nil, bad, own, bad}, []Verdict{{Up, 1}, {Up, -1}, {Up, -1}, {Down, -2}}},
-		"fall":                       {1, 3, []*Failure{nil, bad, bad, nil, bad, bad, bad}, []Verdict{{Up, 1}, {Up, -1}, {Up, -2}, {Up, 1}, {Up, -1}, {Up, -2}, {Down, -3}}},
-		"rise":                       {2, 1, []*Failure{bad, nil, bad, nil, nil}, []Verdict{{Down, -1}, {Down, 1}, {Down, -1}, {Down, 1}, {Up, 2}}},
-		"one each":                   {1, 1, []*Failure{nil, bad, nil}, []Verdict{{Up, 1}, {Down, -1}, {Up, 1}}},
+		"own trouble breaks nothing": {1, 2, []*Failure{nil, bad, own, bad}, []Verdict{{State: Up, Streak: 1}, {State: Up, Streak: -1}, {State: Up, Streak: -1}, {State: Down, Streak: -2}}},
+		"fall":                       {1, 3, []*Failure{nil, bad, bad, nil, bad, bad, bad}, []Verdict{{State: Up, Streak: 1}, {State: Up, Streak: -1}, {State: Up, Streak: -2}, {State: Up, Streak: 1}, {State: Up, Streak: -1}, {State: Up, Streak: -2}, {State: Down, Streak: -3}}},
+		"rise":                       {2, 1, []*Failure{bad, nil, bad, nil, nil}, []Verdict{{State: Down, Streak: -1}, {State: Down, Streak: 1}, {State: Down, Streak: -1}, {State: Down, Streak: 1}, {State: Up, Streak: 2}}},
+		"one each":                   {1, 1, []*Failure{nil, bad, nil}, []Verdict{{State: Up, Streak: 1}, {State: Down, Streak: -1}, {State: Up, Streak: 1}}},
 	} {
 		var v Verdict
 		for i, f := range tc.results {
 			v = v.Next(f, tc.rise, tc.fall)
 			if v != tc.want[i] {
 				t.Errorf("%s: after result %d: %v, want %v", name, i, v, tc.want[i])
+			}
+		}
+	}
+}
+
+// A server that is down is told to fail otherwise once fall failures in a row do.
+func TestVerdictTurns(t *testing.T) {
+	soft, hard := failTimeout, &Failure{ReasonRefused, ""}
+	for name, tc := range map[string]struct {
+		fall    int
+		results []*Failure
+		want    string // after each: up, soft or hard
+	}{
+		"the first verdict":             {3, []*Failure{hard, nil}, "hh"},
+		"hangs, then refuses":           {2, []*Failure{nil, soft, soft, hard, soft, hard, hard}, "UUssssh"},
+		"refuses, then hangs":           {2, []*Failure{hard, soft, soft, soft}, "hhss"},
+		"own trouble breaks no row":     {2, []*Failure{soft, hard, failLate, hard}, "sssh"},
+		"a success between breaks it":   {2, []*Failure{soft, hard, nil, hard, hard}, "ssssh"},
+		"what decides is the last word": {2, []*Failure{nil, soft, hard}, "UUh"},
+	} {
+		var v Verdict
+		for i, f := range tc.results {
+			v = v.Next(f, 2, tc.fall)
+			got := byte('U')
+			if v.State == Down {
+				got = 's'
+				if v.Hard {
+					got = 'h'
+				}
+			}
+			if got != tc.want[i] {
+				t.Errorf("%s: after result %d: %+v, want %c", name, i, v, tc.want[i])
 			}
 		}
 	}

@@ -31,13 +31,8 @@ const (
 )
 
 func rankOf(f *health.Failure) rank {
-	if f == nil {
-		return rankSoft
-	}
-	switch f.Reason {
-	case health.ReasonRefused, health.ReasonReset, health.ReasonUnreachable:
+	if f != nil && f.Reason.Hard() {
 		return rankHard
-	case health.ReasonTimeout, health.ReasonStatus, health.ReasonBody, health.ReasonProtocol, health.ReasonTLS, health.ReasonExec, health.ReasonInternal:
 	}
 	return rankSoft
 }
