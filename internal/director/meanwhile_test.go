@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 // each time that changes are sent.
 type paced struct {
 	*ipvsctltest.Fake
+	mu    sync.Mutex // what follows, and what the functions use
 	asked int
 	step  func()             // between two steps of a dump
 	sent  func([]ipvsctl.Op) // after changes were made
@@ -24,13 +26,17 @@ type paced struct {
 
 func (p *paced) DumpSteps(ctx context.Context, between func(ipvsctl.Table)) (ipvsctl.Table, error) {
 	return p.Fake.DumpSteps(ctx, func(t ipvsctl.Table) {
+		p.mu.Lock()
 		p.asked++
 		p.step()
+		p.mu.Unlock()
 		between(t)
 	})
 }
 
 func (p *paced) Apply(ctx context.Context, ops []ipvsctl.Op) []error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.asked++
 	errs := p.Fake.Apply(ctx, ops)
 	p.sent(ops)
@@ -72,6 +78,7 @@ func TestVerdictOvertakesPass(t *testing.T) {
 			synctest.Wait()
 		}
 		var waited []string
+		p.mu.Lock()
 		p.sent = func(ops []ipvsctl.Op) {
 			for _, o := range ops {
 				if at > 0 && o.Service.Key == failed.Service.Key && o.Server.Key == failed.Server.Key && o.Server.Weight == 0 {
@@ -82,6 +89,8 @@ func TestVerdictOvertakesPass(t *testing.T) {
 		}
 		want := func(phase string, reports int) {
 			t.Helper()
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			if at > 0 || len(waited) != reports {
 				t.Errorf("%s: written after %v things asked of the kernel, one still open: %v", phase, waited, at > 0)
 			}
@@ -102,6 +111,7 @@ func TestVerdictOvertakesPass(t *testing.T) {
 				fail(80) // was not
 			}
 		}
+		p.mu.Unlock()
 		time.Sleep(c.IPVS.ReconcileInterval + time.Second)
 		synctest.Wait()
 		want("reading", 2)
@@ -110,13 +120,14 @@ func TestVerdictOvertakesPass(t *testing.T) {
 		}
 
 		// Everything is gone: the pass makes it anew.
-		p.step = func() {}
 		table, _ := p.Dump(t.Context())
 		for k := range table {
 			if err := p.Tamper(ipvsctl.Op{Kind: ipvsctl.DeleteService, Service: ipvsctl.Service{Key: k}}); err != nil {
 				t.Fatal(err)
 			}
 		}
+		p.mu.Lock()
+		p.step = func() {}
 		known, calls := p.sent, 0
 		p.sent = func(ops []ipvsctl.Op) {
 			known(ops)
@@ -124,6 +135,7 @@ func TestVerdictOvertakesPass(t *testing.T) {
 				fail(10) // is there again
 			}
 		}
+		p.mu.Unlock()
 		time.Sleep(c.IPVS.ReconcileInterval + time.Second)
 		synctest.Wait()
 		want("repairing", 1)
