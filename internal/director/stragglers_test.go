@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +84,7 @@ func TestStragglersFollowTheSpeaker(t *testing.T) {
 		h := newHouse(t, cfg)
 		var mu sync.Mutex
 		var got [][]Stragglers
-		paused := false
+		var paused atomic.Bool
 		h.options = func(o *Options) {
 			o.Stragglers = func(c *conf.Config, list []Stragglers) {
 				mu.Lock()
@@ -93,11 +94,7 @@ func TestStragglersFollowTheSpeaker(t *testing.T) {
 				}
 				got = append(got, slices.Clone(list))
 			}
-			o.Paused = func(on bool) {
-				mu.Lock()
-				defer mu.Unlock()
-				paused = on
-			}
+			o.Paused = paused.Store
 		}
 		took := func() [][]Stragglers {
 			synctest.Wait()
@@ -134,11 +131,11 @@ func TestStragglersFollowTheSpeaker(t *testing.T) {
 		h.role(4, vrrp.Releasing, vrrp.Backup, true)
 		want("released", edge(other, true))
 		h.must(AdminRequest{Action: ActionPause})
-		if want("paused", [][]Stragglers{nil}); !paused {
+		if want("paused", [][]Stragglers{nil}); !paused.Load() {
 			t.Error("the host was not told of the pause")
 		}
 		h.must(AdminRequest{Action: ActionResume})
-		if want("resumed", edge(other, true)); paused {
+		if want("resumed", edge(other, true)); paused.Load() {
 			t.Error("the host was not told of the end")
 		}
 		time.Sleep(StragglerTime)
