@@ -19,6 +19,7 @@ realtime = \"$([ -n "${RTPRIO:-}" ] && echo auto || echo off)\"
 listen = [${HTTP_LISTEN:+\"$HTTP_LISTEN\"}]
 
 [ipvs]
+${IPVS_EXTRA_TOML:-}
 on_stop = \"${ON_STOP:-remove}\"
 ${RECONCILE:+reconcile_interval = \"${RECONCILE}s\"}
 "
