@@ -6,7 +6,7 @@ type Verdict struct {
 	State State
 	// Streak counts equal results in a row: positive successes, negative failures.
 	Streak int
-	// Hard, while State is Down: the failures that decided were its own word (see Reason.Hard).
+	// Hard, while State is Down: the failures that decided were of that kind (see Reason.Hard).
 	Hard bool
 	// turned counts failures in a row that are of the other kind than Hard says.
 	turned int

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -37,16 +36,12 @@ type Keeper struct {
 	m   machine
 	log *slog.Logger
 
-	mu       sync.Mutex
-	want     *Want // nil before the first
-	seq      uint64
-	done     uint64        // latest seq that a pass was made for
-	passed   chan struct{} // closed after each pass
-	findings []string      // present, for people
+	progress
+	want     *Want    // nil before the first
+	findings []string // present, for people
 	repairs  map[string]uint64
 	ending   []Flow
 	paused   bool // look, but change nothing
-	wake     chan struct{}
 
 	// Run only.
 	told  map[string]string // what was said of a subject, to say it once
@@ -58,7 +53,7 @@ type Keeper struct {
 func NewKeeper(log *slog.Logger) *Keeper { return newKeeper(kernel{}, log) }
 
 func newKeeper(m machine, log *slog.Logger) *Keeper {
-	return &Keeper{m: m, log: log, repairs: map[string]uint64{}, passed: make(chan struct{}), wake: make(chan struct{}, 1),
+	return &Keeper{m: m, log: log, progress: newProgress(), repairs: map[string]uint64{},
 		told: map[string]string{}, ours: map[string]string{}}
 }
 
@@ -83,30 +78,6 @@ func (k *Keeper) Pause(on bool) {
 	k.mu.Unlock()
 	if changed {
 		k.kick()
-	}
-}
-
-func (k *Keeper) kick() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Wait returns when a pass was made for what was Set last, or with ctx.
-func (k *Keeper) Wait(ctx context.Context) error {
-	for {
-		k.mu.Lock()
-		done, passed := k.done >= k.seq, k.passed
-		k.mu.Unlock()
-		if done {
-			return nil
-		}
-		select {
-		case <-passed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 }
 
@@ -184,8 +155,7 @@ func (k *Keeper) pass(want *Want, seq uint64, paused bool) {
 	k.rules(want, &r, paused)
 	k.tell(&r)
 	k.mu.Lock()
-	k.done, k.findings = seq, r.texts()
-	close(k.passed)
-	k.passed = make(chan struct{})
+	k.findings = r.texts()
+	k.over(seq)
 	k.mu.Unlock()
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 )
 
@@ -56,14 +55,10 @@ type StragglerKeeper struct {
 	m   straggling
 	log *slog.Logger
 
-	mu      sync.Mutex
+	progress
 	want    []Stragglers
-	ended   bool // by Stop: nothing is wanted any more
-	seq     uint64
-	done    uint64        // latest seq that a pass was made for
-	passed  chan struct{} // closed after each pass
-	finding string        // present, for people
-	wake    chan struct{}
+	ended   bool   // by Stop: nothing is wanted any more
+	finding string // present, for people
 
 	// Run only.
 	written string // as last written
@@ -81,7 +76,7 @@ func NewStragglerKeeper(log *slog.Logger) *StragglerKeeper {
 }
 
 func newStragglerKeeper(m straggling, log *slog.Logger) *StragglerKeeper {
-	return &StragglerKeeper{m: m, log: log, passed: make(chan struct{}), wake: make(chan struct{}, 1), unsure: true}
+	return &StragglerKeeper{m: m, log: log, progress: newProgress(), unsure: true}
 }
 
 // Set replaces what is wanted. It does not block.
@@ -92,10 +87,7 @@ func (k *StragglerKeeper) Set(want []Stragglers) {
 		k.seq++
 	}
 	k.mu.Unlock()
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	k.kick()
 }
 
 // Stop leaves nothing of ours, whatever is Set later; Run has to be running.
@@ -104,19 +96,7 @@ func (k *StragglerKeeper) Stop(ctx context.Context) error {
 	k.mu.Lock()
 	k.ended = true
 	k.mu.Unlock()
-	for {
-		k.mu.Lock()
-		done, passed := k.done >= k.seq, k.passed
-		k.mu.Unlock()
-		if done {
-			return nil
-		}
-		select {
-		case <-passed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return k.Wait(ctx)
 }
 
 // Findings are the things that are not as they should be now, for people.
@@ -180,9 +160,8 @@ func (k *StragglerKeeper) pass(want []Stragglers, seq uint64) (all bool) {
 	}
 	k.mu.Lock()
 	news := finding != k.finding
-	k.done, k.finding = seq, finding
-	close(k.passed)
-	k.passed = make(chan struct{})
+	k.finding = finding
+	k.over(seq)
 	k.mu.Unlock()
 	switch {
 	case news && finding != "":
