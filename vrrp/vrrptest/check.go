@@ -329,7 +329,11 @@ func (s *Segment) recheck(p *promise) {
 			return
 		}
 		for _, b := range n.peers {
-			if b.master() {
+			// One that yielded just before n left may have its last word heard
+			// after n's: RFC 9568, section 6.4.2, knows no last words, and has
+			// the backup wait for its sender as for any master. How long, the
+			// backup's own oracle watches.
+			if b.master() || b.oracle.from != n.id && b.oracle.fromAt > p.made {
 				return
 			}
 		}
