@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"lvs-ha/internal/lab"
@@ -134,11 +135,16 @@ func (s *scene) held(n int, to netip.AddrPort) (out answers, done func()) {
 	return out, done
 }
 
-// datagrams sends n from one socket and wants each back.
+var datagramPort atomic.Uint32
+
+func init() { datagramPort.Store(20000) } // below those that the kernel chooses
+
+// datagrams sends n from one socket and wants each back. Each socket has a port
+// of its own: one that the kernel chose twice would be one connection.
 func (s *scene) datagrams(n int, from netip.Addr, to netip.AddrPort, payload string) error {
 	var c net.Conn
 	err := s.Client.Do(func() (err error) {
-		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: from.AsSlice()}}
+		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: from.AsSlice(), Port: int(datagramPort.Add(1))}}
 		c, err = d.DialContext(s.ctx, "udp", to.String())
 		return err
 	})

@@ -302,7 +302,7 @@ func (s *scene) tables() []lab.VirtualService {
 // there are so many in all. (It sums up every two seconds.)
 func (s *scene) connections(port, all int) (out map[string]int) {
 	s.Helper()
-	s.slowly(10*time.Second, fmt.Sprintf("%d connections of service %d are counted", all, port), func() error {
+	s.slowly(20*time.Second, fmt.Sprintf("%d connections of service %d are counted", all, port), func() error {
 		out = map[string]int{}
 		sum := 0
 		text := s.text(s.lvs1.Host(), "ipvsadm", "-Ln", "-u", vipPort(port).String(), "--stats", "--exact")
