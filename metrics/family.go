@@ -84,7 +84,7 @@ func unix(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
 	}
-	return float64(t.UnixMilli()) / 1e3
+	return float64(t.UnixMicro()) / 1e6
 }
 
 // known maps a value that is not in its closed set to "other", so that no text
