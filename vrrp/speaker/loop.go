@@ -50,6 +50,13 @@ type loop struct {
 	grace   time.Duration
 	leaving bool // stop when the last instance has left
 	ended   bool // set by a letter: leave
+	lull    lull
+}
+
+// lull is what somebody waits for who may disturb only when nothing is due.
+type lull struct {
+	length time.Duration
+	here   chan struct{} // closed when it begins; nil if nobody waits
 }
 
 func newLoop(box *mailbox, out *outbox, log *slog.Logger) *loop {
@@ -154,6 +161,10 @@ func (l *loop) turn(events []unix.EpollEvent) {
 	l.fire()
 	l.decideGroups()
 	l.arm()
+	if l.lull.here != nil && l.planned-now() >= l.lull.length {
+		close(l.lull.here)
+		l.lull.here = nil
+	}
 }
 
 // stalled tells machines that could not run for longer than a backup would

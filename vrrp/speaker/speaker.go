@@ -222,6 +222,26 @@ func (s *Speaker) Stop(ctx context.Context) error {
 	}
 }
 
+// Lull returns when nothing is due for the length (up to 400 ms), as far as the
+// election can know, or when ctx ends. It is for work that could keep the loop
+// from its CPU. One caller at a time.
+func (s *Speaker) Lull(ctx context.Context, length time.Duration) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	here := make(chan struct{})
+	s.loop.box.post(func() { s.loop.lull = lull{length, here} })
+	select {
+	case <-here:
+		return nil
+	case <-ctx.Done():
+		s.loop.box.post(func() { s.loop.lull = lull{} })
+		return ctx.Err()
+	case <-s.ended:
+		return ErrEnded
+	}
+}
+
 // Beat is the time of the last turn of the loop. It turns at least twice a second.
 func (s *Speaker) Beat() time.Time {
 	select {

@@ -159,6 +159,7 @@ func (s *Segment) watch() {
 			shared = shared || holders&bit != 0
 			holders |= bit
 		}
+		n.oracle.offers(n)
 		switch n.m.State() {
 		case vrrp.Master:
 			bit := uint(1) << n.Lane

@@ -15,6 +15,8 @@ const (
 	releaseSlack = 300 * time.Millisecond // above the longest skew
 	releaseMost  = 5 * time.Second
 
+	offerSlack = 100 * time.Millisecond // above the longest skew
+
 	tieSlack = 100 * time.Millisecond // above the slowest interval of a group
 )
 
@@ -148,8 +150,8 @@ func (o *oracle) gap(n *Node) {
 }
 
 // watchHolders: beside a master nobody who hears it holds the addresses for
-// longer than both may be master, and yieldMost more. One that releases has a
-// bound of its own; see watch.
+// longer than both may be master, and yieldMost more. One that releases or
+// offers has a bound of its own; see watch.
 func (s *Segment) watchHolders() {
 	s.shared = true
 	for i, a := range s.nodes {
@@ -157,7 +159,7 @@ func (s *Segment) watchHolders() {
 			if a.Lane != b.Lane {
 				continue
 			}
-			if !a.holder() || !b.holder() || !a.master() && !b.master() || !s.mutual(i, j) || s.loss > 0 || s.delay > 0 || s.unheard(a, b) {
+			if !a.holder() || !b.holder() || !a.master() && !b.master() || a.offering() || b.offering() || !s.mutual(i, j) || s.loss > 0 || s.delay > 0 || s.unheard(a, b) {
 				s.sharedSince[i][j] = 0
 				continue
 			}

@@ -85,7 +85,10 @@ func (n *Node) state() vrrp.State {
 }
 
 // master that advertises as one.
-func (n *Node) master() bool { return n.m != nil && n.m.State() == vrrp.Master && !n.m.Offering() }
+func (n *Node) master() bool { return n.m != nil && n.m.State() == vrrp.Master && !n.offering() }
+
+// offering: a master that waits for somebody to take what it offers.
+func (n *Node) offering() bool { return n.m != nil && n.m.Offering() }
 
 // begin a process.
 func (n *Node) begin() {

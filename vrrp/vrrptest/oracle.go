@@ -28,6 +28,8 @@ type oracle struct {
 	succeeded     bool      // and the next master was heard
 	followed      vrrp.Time // somebody will be master then, or soon after; 0 if that is not known
 
+	offeredSince vrrp.Time // without a break, awake; 0 if it offers nothing
+
 	yieldedAt vrrp.Time // as master to a better one, and has not let go yet
 	yieldedTo int       // that node, -1 if it is none of ours
 	dropBy    vrrp.Time // the addresses are let go of by then, 0 if it has not yielded
@@ -139,6 +141,18 @@ func (o *oracle) priority(n *Node, before uint8) {
 	o.earliest = min(o.earliest, o.base.Add(d))
 	if o.firstLower != 0 {
 		o.lowerEarliest = min(o.lowerEarliest, o.lowerAt.Add(d))
+	}
+}
+
+// offers: an offer that nobody takes ends when the slowest could have.
+func (o *oracle) offers(n *Node) {
+	switch most := n.seg.longestSkew() + offerSlack + margin; {
+	case !n.offering() || n.stalled():
+		o.offeredSince = 0
+	case o.offeredSince == 0:
+		o.offeredSince = n.seg.now
+	case n.seg.now > o.offeredSince.Add(most):
+		n.seg.violate(n, "offers for more than %v", most)
 	}
 }
 

@@ -261,6 +261,15 @@ func (s *Segment) conn(a, b int) bool {
 
 func (s *Segment) mutual(a, b int) bool { return s.conn(a, b) && s.conn(b, a) }
 
+// longestSkew of any node before and after reloads; a group takes over as its slowest.
+func (s *Segment) longestSkew() time.Duration {
+	longest := time.Second // of VRRPv2
+	for _, n := range s.nodes {
+		longest = max(longest, n.Config.Interval, n.first)
+	}
+	return longest
+}
+
 // clean: nothing has disturbed the segment since t.
 func (s *Segment) clean(since vrrp.Time) bool {
 	return s.loss == 0 && s.delay == 0 && s.disturbed <= since
