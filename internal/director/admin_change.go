@@ -169,7 +169,7 @@ func (d *Director) order(r AdminRequest) (AdminResult, error) {
 	s.Admin = want
 	after := d.desired
 	after.Services = slices.Clone(after.Services)
-	after.Replan(s, d.servicesOf(ids))
+	after.Replan(s, d.servicesOf(ids), nil)
 	res := d.compare(ids, want, &d.desired, &after)
 	res.Pause = d.pause
 	if len(res.Objections) > 0 && !r.Force {

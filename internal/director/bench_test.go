@@ -48,3 +48,31 @@ func BenchmarkPlan(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkReplan is one verdict among 10 000 servers, decided on alone.
+func BenchmarkReplan(b *testing.B) {
+	for _, each := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(each), func(b *testing.B) {
+			s := world(farm(10_000, each))
+			s.Verdicts, s.Quorum = map[health.Key]Verdict{}, map[string]Quorum{}
+			for _, k := range s.Topology.Keys {
+				s.Verdicts[k] = Verdict{State: health.Up, Since: t0}
+			}
+			d := Plan(s)
+			for i, x := range d.Services {
+				s.Quorum[s.Topology.Services[i].Conf.Name] = x.Quorum
+			}
+			v := Verdict{State: health.Down, Since: t0, Failure: &health.Failure{Reason: health.ReasonRefused}}
+			for n := 0; b.Loop(); n++ {
+				k := s.Topology.Keys[n/2*37%len(s.Topology.Keys)]
+				was := s.Verdicts[k]
+				s.Verdicts[k], v = v, was
+				var at []serverAt
+				s.Topology.fed(k, func(x serverAt) { at = append(at, x) })
+				if got := d.changes(s.Topology, d.Replan(s, nil, at)); len(got) != 1 {
+					b.Fatal(got)
+				}
+			}
+		})
+	}
+}

@@ -5,21 +5,46 @@ import (
 	"time"
 )
 
-// touched is a set of services to decide on again.
+// touched is a set of services to decide on again, and of single servers.
 type touched struct {
-	all  bool
-	list []int
-	in   []bool // parallel to the topology's services
+	all     bool
+	list    []int      // as a whole
+	servers []serverAt // of other services or of these
+	marks   []mark     // parallel to the topology's services
 }
+
+// mark of a service in the set.
+type mark uint8
+
+const (
+	markWhole  mark = 1 << iota // it is in list
+	markKernel                  // and what the kernel holds of it in servers
+)
 
 // touch has a service decided on again with the next decision.
 func (d *Director) touch(service int) {
 	t := &d.touched
-	if t.all || t.in[service] {
+	if t.all || t.marks[service]&markWhole != 0 {
 		return
 	}
-	t.in[service] = true
+	t.marks[service] |= markWhole
 	t.list = append(t.list, service)
+}
+
+// touchServer has a server decided on again with the next decision.
+func (d *Director) touchServer(x serverAt) {
+	t := &d.touched
+	if t.all || t.marks[x.service]&markWhole != 0 {
+		return
+	}
+	if x.server == onlyKernel {
+		// It may happen many times before anything is decided.
+		if t.marks[x.service]&markKernel != 0 {
+			return
+		}
+		t.marks[x.service] |= markKernel
+	}
+	t.servers = append(t.servers, x)
 }
 
 func (d *Director) touchService(name string) {
@@ -44,11 +69,14 @@ func (d *Director) servicesOf(ids []ServerID) []int {
 // none empties the set.
 func (t *touched) none(services int) {
 	for _, i := range t.list {
-		t.in[i] = false
+		t.marks[i] = 0
 	}
-	t.all, t.list = false, t.list[:0]
-	if len(t.in) != services {
-		t.in = make([]bool, services)
+	for _, x := range t.servers {
+		t.marks[x.service] = 0
+	}
+	t.all, t.list, t.servers = false, t.list[:0], t.servers[:0]
+	if len(t.marks) != services {
+		t.marks = make([]mark, services)
 	}
 }
 
@@ -102,10 +130,9 @@ func (d *Director) decide() {
 		}
 		for i := range d.desired.Services {
 			d.note(i, now)
-			d.noteService(i)
 		}
 	} else {
-		done := d.desired.Replan(s, d.touched.list)
+		done := d.desired.Replan(s, d.touched.list, d.touched.servers)
 		if w != nil {
 			// Before anything else: a failed server is out when this is written.
 			if seq := w.change(d.desired.changes(d.top, done), d.desired.ManageDaemons, d.desired.Daemons); seq != d.goalSeq {
@@ -114,8 +141,13 @@ func (d *Director) decide() {
 			}
 		}
 		for _, r := range done {
-			d.note(r.service, now)
-			d.noteService(r.service)
+			if r.was != nil {
+				d.note(r.service, now)
+				continue
+			}
+			for _, x := range r.servers {
+				d.noteServer(r.service, x.server, now)
+			}
 		}
 	}
 	d.straggle()

@@ -280,7 +280,7 @@ func (d *Director) wakeAt() time.Time {
 func (d *Director) OnChange(c health.Change) {
 	d.box.post(func() {
 		d.verdicts[c.Key] = d.verdict(&c)
-		d.top.fed(c.Key, d.touch)
+		d.top.fed(c.Key, d.touchServer)
 		d.dirty = true
 	})
 }

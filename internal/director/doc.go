@@ -11,9 +11,10 @@
 //
 // What is decided about one service depends on no other one. So an event has
 // only the services decided on again that it concerns (Replan, with the same
-// result as Plan), and the worker is told the servers that changed: a verdict
-// costs its service, not the table. What concerns everything, a reload or the
-// first decision, goes through Plan.
+// result as Plan), and of a service at rest only the server; the worker is told
+// the servers that changed. A verdict costs its server, not its service, and
+// not the table. What concerns everything, a reload or the first decision, goes
+// through Plan.
 //
 // One goroutine, Run, owns the state; everybody else posts to its mailbox. A
 // second one owns the IPVS handle and follows the latest goal, so that a slow

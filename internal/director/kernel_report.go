@@ -108,18 +108,21 @@ func (d *Director) learn(r *ipvsctl.Report) {
 		if r.Table == nil {
 			t.follow(op)
 		}
-		if i, ok := d.top.keyed[op.Service.Key]; ok {
-			d.touch(i)
-		}
+		d.touchKernel(op.Service.Key)
 	}
 	if r.Table == nil {
 		return
 	}
 	t.take(r.Table)
 	for _, k := range r.Changed {
-		if i, ok := d.top.keyed[k]; ok {
-			d.touch(i)
-		}
+		d.touchKernel(k)
+	}
+}
+
+// touchKernel notes that the kernel holds something else of a service.
+func (d *Director) touchKernel(k ipvsctl.ServiceKey) {
+	if i, ok := d.top.keyed[k]; ok {
+		d.touchServer(serverAt{int32(i), onlyKernel})
 	}
 }
 

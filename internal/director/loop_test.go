@@ -137,7 +137,7 @@ func (h *house) consistent() {
 		s := d.state(time.Now())
 		have := d.desired
 		have.Services = slices.Clone(have.Services)
-		have.Replan(s, d.touched.list)
+		have.Replan(s, d.touched.list, d.touched.servers)
 		if want := Plan(s); !reflect.DeepEqual(have, want) {
 			h.t.Errorf("decided step by step:\n%s\nand anew:\n%s", shown(have), shown(want))
 		}

@@ -11,43 +11,48 @@ import (
 )
 
 // note compares the decision on a service with what was decided before: it
-// counts and logs the changes of its servers' health.
+// counts and logs the changes of its servers' health, and what is true of all.
 func (d *Director) note(i int, now time.Time) {
+	for j := range d.top.Services[i].Servers {
+		d.noteServer(i, j, now)
+	}
+	d.noteService(i)
+}
+
+func (d *Director) noteServer(i, j int, now time.Time) {
 	svc, dec := &d.top.Services[i], d.desired.Services[i]
-	for j := range svc.Servers {
-		srv := &dec.Servers[j]
-		id := ServerID{svc.Conf.Name, svc.Servers[j].Conf.Name}
-		r := d.records[id]
-		if r == nil {
-			r = &record{since: now}
-			d.records[id] = r
-		}
-		d.noteAdvice(id, r, srv)
-		h := healthOf(srv)
-		if h == r.health {
-			continue
-		}
-		if h == health.Up {
-			delete(d.gone, id)
-		}
-		was := r.health
-		r.health, r.since = h, now
-		if !srv.Since.IsZero() {
-			r.since = srv.Since
-		}
-		switch {
-		case h == health.Down:
-			r.down++
-			d.o.Log.Warn(fmt.Sprintf("service %s: server %s down: %s", id.Service, id.Server, srv.Why), "event", "server_down",
-				"service", id.Service, "server", id.Server, "servers_up", up(dec), "servers", len(dec.Servers))
-		case h == health.Up && was == health.Down:
-			r.up++
-			d.o.Log.Info(fmt.Sprintf("service %s: server %s up", id.Service, id.Server), "event", "server_up",
-				"service", id.Service, "server", id.Server, "weight", srv.Weight, "servers_up", up(dec), "servers", len(dec.Servers))
-		case h == health.Up && len(svc.Servers[j].Keys) > 0 && d.o.Log.Enabled(d.runCtx, slog.LevelDebug):
-			d.o.Log.Debug(fmt.Sprintf("service %s: server %s up", id.Service, id.Server), "event", "server_up",
-				"service", id.Service, "server", id.Server, "weight", srv.Weight)
-		}
+	srv := &dec.Servers[j]
+	id := ServerID{svc.Conf.Name, svc.Servers[j].Conf.Name}
+	r := d.records[id]
+	if r == nil {
+		r = &record{since: now}
+		d.records[id] = r
+	}
+	d.noteAdvice(id, r, srv)
+	h := healthOf(srv)
+	if h == r.health {
+		return
+	}
+	if h == health.Up {
+		delete(d.gone, id)
+	}
+	was := r.health
+	r.health, r.since = h, now
+	if !srv.Since.IsZero() {
+		r.since = srv.Since
+	}
+	switch {
+	case h == health.Down:
+		r.down++
+		d.o.Log.Warn(fmt.Sprintf("service %s: server %s down: %s", id.Service, id.Server, srv.Why), "event", "server_down",
+			"service", id.Service, "server", id.Server, "servers_up", dec.up, "servers", len(dec.Servers))
+	case h == health.Up && was == health.Down:
+		r.up++
+		d.o.Log.Info(fmt.Sprintf("service %s: server %s up", id.Service, id.Server), "event", "server_up",
+			"service", id.Service, "server", id.Server, "weight", srv.Weight, "servers_up", dec.up, "servers", len(dec.Servers))
+	case h == health.Up && len(svc.Servers[j].Keys) > 0 && d.o.Log.Enabled(d.runCtx, slog.LevelDebug):
+		d.o.Log.Debug(fmt.Sprintf("service %s: server %s up", id.Service, id.Server), "event", "server_up",
+			"service", id.Service, "server", id.Server, "weight", srv.Weight)
 	}
 }
 
@@ -67,16 +72,6 @@ func healthOf(s *ServerDecision) health.State {
 	case ServerPending, ServerMaintenance:
 	}
 	return health.Unknown
-}
-
-func up(s *ServiceDecision) int {
-	n := 0
-	for i := range s.Servers {
-		if s.Servers[i].State == ServerUp {
-			n++
-		}
-	}
-	return n
 }
 
 // statusLine is one line for people: roles, services, trouble.

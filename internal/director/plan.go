@@ -112,6 +112,8 @@ type ServiceDecision struct {
 	SorryActive   bool
 	Servers       []ServerDecision // parallel to TopologyService.Servers
 
+	up int // servers that are up
+
 	// extra servers are to be in the table beside them, by key: the sorry
 	// server, and such as linger after a reload.
 	extra           []ipvsctl.Server
@@ -131,6 +133,8 @@ type ServerDecision struct {
 	Keep    bool
 	// Held: the floor keeps it in service though it would be out.
 	Held   bool
+	timed  bool          // changes with nothing but time
+	claim  uint32        // weight that counts for floor and quorum
 	Advice health.Advice // of a server that passes its checks
 	Since  time.Time     // of the verdict, zero if there is none
 	Why    string
@@ -155,7 +159,7 @@ func decideService(s *State, ts *TopologyService) *ServiceDecision {
 	p.dec = &ServiceDecision{judged: true, settled: true, Servers: make([]ServerDecision, len(ts.Servers))}
 	for j := range ts.Servers {
 		srv := &ts.Servers[j]
-		p.dec.Servers[j], p.claims[j] = p.server(s, srv)
+		p.dec.Servers[j], p.claims[j] = p.alone(s, srv)
 		p.dec.ConfiguredWeight += srv.Conf.Kernel.Weight
 	}
 	p.floor()
@@ -190,7 +194,7 @@ type claim struct {
 func (p *pool) count() {
 	for j := range p.dec.Servers {
 		dec := &p.dec.Servers[j]
-		w := p.claims[j].weight
+		dec.claim = p.claims[j].weight
 		switch {
 		case dec.Keep:
 			// A weight that is only hoped for does not count.
@@ -201,13 +205,42 @@ func (p *pool) count() {
 			p.dec.HealthyWeight += held.Weight
 			p.dec.ServingWeight += held.Weight
 		case dec.State == ServerPending:
-		case dec.Healthy || dec.State == ServerUp:
-			p.dec.HealthyWeight += w
-			p.dec.ServingWeight += w
 		default:
-			p.dec.ServingWeight += w
+			p.dec.add(dec)
 		}
 	}
+}
+
+// add adds up what a judged server brings to its service.
+func (x *ServiceDecision) add(dec *ServerDecision) {
+	if dec.State == ServerUp {
+		x.up++
+	}
+	if dec.Healthy || dec.State == ServerUp {
+		x.HealthyWeight += dec.claim
+	}
+	x.ServingWeight += dec.claim
+}
+
+// subtract takes it away again.
+func (x *ServiceDecision) subtract(dec *ServerDecision) {
+	if dec.State == ServerUp {
+		x.up--
+	}
+	if dec.Healthy || dec.State == ServerUp {
+		x.HealthyWeight -= dec.claim
+	}
+	x.ServingWeight -= dec.claim
+}
+
+// alone decides on one server by itself, and notes whether time changes that.
+func (p *pool) alone(s *State, srv *TopologyServer) (ServerDecision, claim) {
+	next := p.dec.next
+	p.dec.next = time.Time{}
+	dec, c := p.server(s, srv)
+	dec.timed = !p.dec.next.IsZero()
+	p.at(next)
+	return dec, c
 }
 
 // server decides on one server by itself.

@@ -317,7 +317,7 @@ func TestPlanAdmin(t *testing.T) {
 				s.holds(svc, c.held)
 			}
 			d := Plan(s)
-			if diff := cmp.Diff(c.want, d.Services[0].Servers[0]); diff != "" {
+			if diff := cmp.Diff(c.want, d.Services[0].Servers[0], ofServer); diff != "" {
 				t.Error(diff)
 			}
 			if c.next == 0 != d.Next.IsZero() || c.next != 0 && d.Next != t0.Add(c.next) {
@@ -367,7 +367,7 @@ func TestPlanAdvice(t *testing.T) {
 			s.Admin = admin
 			s.Verdicts[spec(rs1, 80).Key()] = Verdict{State: health.Up, Since: t0, Advice: c.advice}
 			c.want.Healthy, c.want.Since, c.want.Advice = true, t0, c.advice
-			if diff := cmp.Diff(c.want, Plan(s).Services[0].Servers[0]); diff != "" {
+			if diff := cmp.Diff(c.want, Plan(s).Services[0].Servers[0], ofServer); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -52,14 +52,7 @@ func (s *State) quorumOf(p *pool) Quorum {
 func (p *pool) quorum(s *State) {
 	svc := p.ts.Conf
 	was := s.quorumOf(p)
-	need := uint64(max(1, svc.Quorum))
-	switch h := uint64(svc.QuorumHysteresis); was.State {
-	case QuorumMet:
-		need = max(1, need-min(need, h))
-	case QuorumLost:
-		need += h
-	case QuorumUnknown:
-	}
+	need := needs(svc, was.State)
 	healthy := uint64(p.dec.HealthyWeight)
 	p.dec.Up = healthy >= need
 	p.dec.Quorum = was
@@ -92,6 +85,19 @@ func (p *pool) quorum(s *State) {
 		}
 	}
 	p.dec.withdraws = withdraws(svc)
+}
+
+// needs is the healthy weight that a service needs, given what its quorum was.
+func needs(svc *conf.Service, was QuorumState) uint64 {
+	need := uint64(max(1, svc.Quorum))
+	switch h := uint64(svc.QuorumHysteresis); was {
+	case QuorumMet:
+		need = max(1, need-min(need, h))
+	case QuorumLost:
+		need += h
+	case QuorumUnknown:
+	}
+	return need
 }
 
 // withdraws tells whether a lost quorum lowers the priority of an instance.

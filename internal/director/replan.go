@@ -8,34 +8,43 @@ import (
 	"lvs-ha/ipvsctl"
 )
 
-// A verdict concerns few services, and what is decided about one does not
-// depend on another. Replan decides on those again; the rest of the decision,
-// thousands of servers, stays as it is.
+// A verdict concerns few services, mostly one server in each, and what is
+// decided about one service does not depend on another. Replan decides on those
+// again; the rest of the decision, thousands of servers, stays as it is.
 
-// redecision is a service that was decided on again.
+// redecision is a service that was decided on again: as a whole, or, where was
+// is nil, the servers alone.
 type redecision struct {
 	service int
 	was     *ServiceDecision
+	servers []serverRedecision
 }
 
 // Replan brings d, decided from an earlier state of the same topology, up to
 // s: then it equals Plan(s). dirty names the services that what has changed
-// since concerns; those whose time has come are found without. What concerns
-// no single service (roles, doubt, tracked checks) may have changed too.
-func (d *Desired) Replan(s State, dirty []int) []redecision {
-	if !d.soonest.IsZero() && !s.Now.Before(d.soonest) {
-		named := make([]bool, len(d.Services))
-		for _, i := range dirty {
-			named[i] = true
+// since concerns; those whose time has come are found without. servers are such
+// as alone are concerned in their services, by a verdict or by what the kernel
+// holds; their decisions may be changed in place. What concerns no single
+// service (roles, doubt, tracked checks) may have changed too.
+func (d *Desired) Replan(s State, dirty []int, servers []serverAt) []redecision {
+	dirty, named := d.due(&s, dirty)
+	done := make([]redecision, 0, len(dirty)+1)
+	for servers = once(servers); len(servers) > 0; {
+		var these []serverAt
+		these, servers = ofOneService(servers)
+		i := int(these[0].service)
+		if named != nil && named[i] {
+			continue
 		}
-		dirty = slices.Clone(dirty)
-		for i, x := range d.Services {
-			if !named[i] && !x.next.IsZero() && !s.Now.Before(x.next) {
-				dirty = append(dirty, i)
-			}
+		x := d.Services[i]
+		list, ok := x.again(&s, &s.Topology.Services[i], these)
+		if !ok {
+			dirty = append(dirty, i)
+			continue
 		}
+		d.soonest = earlier(d.soonest, x.next)
+		done = append(done, redecision{service: i, servers: list})
 	}
-	done := make([]redecision, 0, len(dirty))
 	search := false
 	for _, i := range dirty {
 		was := d.Services[i]
@@ -44,7 +53,7 @@ func (d *Desired) Replan(s State, dirty []int) []redecision {
 		d.Services[i] = is
 		d.uncount(was)
 		d.count(is)
-		done = append(done, redecision{i, was})
+		done = append(done, redecision{service: i, was: was})
 	}
 	if search {
 		d.soonest = time.Time{}
@@ -54,6 +63,29 @@ func (d *Desired) Replan(s State, dirty []int) []redecision {
 	}
 	d.whole(&s)
 	return done
+}
+
+// due adds the services whose time has come to those that are dirty. named
+// tells which they are together; nil if there are none.
+func (d *Desired) due(s *State, dirty []int) (list []int, named []bool) {
+	over := !d.soonest.IsZero() && !s.Now.Before(d.soonest)
+	if !over && len(dirty) == 0 {
+		return nil, nil
+	}
+	list, named = slices.Clone(dirty), make([]bool, len(d.Services))
+	for _, i := range dirty {
+		named[i] = true
+	}
+	if !over {
+		return list, named
+	}
+	for i, x := range d.Services {
+		if !named[i] && !x.next.IsZero() && !s.Now.Before(x.next) {
+			named[i] = true
+			list = append(list, i)
+		}
+	}
+	return list, named
 }
 
 // count adds a service's part to what is true of all.
@@ -160,11 +192,19 @@ func (d *Desired) changes(t *Topology, done []redecision) []serverChange {
 	var out []serverChange
 	for _, r := range done {
 		ts, was, is := &t.Services[r.service], r.was, d.Services[r.service]
-		for j := range is.Servers {
-			a, b := &was.Servers[j], &is.Servers[j]
-			if a.InTable != b.InTable || b.InTable && (a.Weight != b.Weight || a.Keep != b.Keep) {
+		compare := func(j int, a *ServerDecision) {
+			if b := &is.Servers[j]; a.InTable != b.InTable || b.InTable && (a.Weight != b.Weight || a.Keep != b.Keep) {
 				out = append(out, change(ts, is, j))
 			}
+		}
+		if was == nil {
+			for n := range r.servers {
+				compare(r.servers[n].server, &r.servers[n].was)
+			}
+			continue
+		}
+		for j := range is.Servers {
+			compare(j, &was.Servers[j])
 		}
 		if len(was.extra)+len(is.extra) == 0 {
 			continue

@@ -26,10 +26,16 @@ type Topology struct {
 	uses     []use
 }
 
-// use of a check by a service.
+// use of a check by a server.
 type use struct {
-	service int32
-	next    int32 // use of the same check; -1 for none
+	serverAt
+	next int32 // use of the same check; -1 for none
+}
+
+// serverAt is a server by its position.
+type serverAt struct {
+	service int32 // in Topology.Services
+	server  int32 // in TopologyService.Servers
 }
 
 // TopologyService is one service; Conf points into the configuration.
@@ -66,7 +72,7 @@ func NewTopology(c *conf.Config) *Topology {
 				keys[k] = srv.Checks[k].Spec.Key()
 				// A server out of service is not probed: nobody would use the answer.
 				if srv.Enabled {
-					t.use(t.probe(keys[k], &srv.Checks[k].Spec), i)
+					t.use(t.probe(keys[k], &srv.Checks[k].Spec), serverAt{int32(i), int32(j)})
 				}
 			}
 			ts.Servers[j] = TopologyServer{Conf: srv, Keys: keys}
@@ -112,12 +118,12 @@ func (t *Topology) probe(k health.Key, s *health.Spec) int {
 	return n
 }
 
-// use notes that the check at a position feeds a service.
-func (t *Topology) use(check, service int) {
-	if at := t.first[check]; at >= 0 && t.uses[at].service == int32(service) {
+// use notes that the check at a position feeds a server.
+func (t *Topology) use(check int, x serverAt) {
+	if at := t.first[check]; at >= 0 && t.uses[at].serverAt == x {
 		return
 	}
-	t.uses = append(t.uses, use{int32(service), t.first[check]})
+	t.uses = append(t.uses, use{x, t.first[check]})
 	t.first[check] = int32(len(t.uses) - 1)
 }
 
@@ -127,14 +133,14 @@ func (t *Topology) Probes(k health.Key) bool {
 	return there
 }
 
-// fed calls f with each service that the check feeds.
-func (t *Topology) fed(k health.Key, f func(service int)) {
+// fed calls f with each server that the check feeds.
+func (t *Topology) fed(k health.Key, f func(serverAt)) {
 	n, there := t.probed[k]
 	if !there {
 		return
 	}
 	for at := t.first[n]; at >= 0; at = t.uses[at].next {
-		f(int(t.uses[at].service))
+		f(t.uses[at].serverAt)
 	}
 }
 

@@ -80,11 +80,10 @@ func flip(t testing.TB, d *Director, w *watched, k health.Key, to health.State) 
 	return 0, 0
 }
 
-// BenchmarkVerdictToWrite is the way of one verdict among 10 000 servers: to
+// BenchmarkVerdictAmong10000 is the way of one verdict among 10 000 servers: to
 // the change that is handed to the kernel (sent, the median) and to the
-// kernel's answer. In the second shape all servers are in one service, which
-// is decided on as a whole.
-func BenchmarkVerdictToWrite(b *testing.B) {
+// kernel's answer. In the second shape all servers are in one service.
+func BenchmarkVerdictAmong10000(b *testing.B) {
 	for _, each := range []int{100, 10_000} {
 		b.Run(fmt.Sprint(each), func(b *testing.B) {
 			w := &watched{ipvsctltest.NewFake(), make(chan instants, 1)}
