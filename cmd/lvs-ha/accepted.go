@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,12 +15,12 @@ import (
 // what was in force. The texts that were accepted are kept in the runtime
 // directory: they go with a reboot, as the state they belong to does.
 type acceptedTexts struct {
-	o      runOptions
-	stderr io.Writer
+	o runOptions
 
-	mu     sync.Mutex
-	loaded *conf.Config // the last one, until it is kept, and what it was read from
-	texts  []conf.Text
+	mu       sync.Mutex
+	loaded   *conf.Config // the last one, until it is kept, and what it was read from
+	texts    []conf.Text
+	warnings conf.Problems
 }
 
 func (a *acceptedTexts) path() string { return filepath.Join(a.o.runtimeDir, "accepted.json") }
@@ -35,10 +34,9 @@ func (a *acceptedTexts) load() (*conf.Config, error) {
 	if err := preflight(c); err != nil {
 		return nil, err
 	}
-	fmt.Fprint(a.stderr, problems.String())
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.loaded, a.texts = c, texts
+	a.loaded, a.texts, a.warnings = c, texts, problems.Warnings()
 	return c, nil
 }
 
@@ -57,18 +55,23 @@ func (a *acceptedTexts) again() (*conf.Config, error) {
 	return c, problems.Err()
 }
 
-// keep the texts of a configuration that came into force.
+// keep the texts of a configuration that came into force, and tell what is
+// doubtful about it.
 func (a *acceptedTexts) keep(c *conf.Config, log *logging.Log) {
 	a.mu.Lock()
-	texts := a.texts
+	texts, warnings := a.texts, a.warnings
 	if a.loaded != c {
 		texts = nil // it is from again
 	} else {
-		a.loaded, a.texts = nil, nil
+		a.loaded, a.texts, a.warnings = nil, nil, nil
 	}
 	a.mu.Unlock()
 	if texts == nil {
 		return
+	}
+	for i := range warnings {
+		p := &warnings[i]
+		log.Warn(p.What, "event", "config_warning", "file", p.File, "line", p.Line, "subject", p.Where, "cure", p.Cure)
 	}
 	b, err := json.Marshal(texts)
 	if err == nil {

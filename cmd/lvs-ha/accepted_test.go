@@ -1,9 +1,9 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"lvs-ha/internal/logging"
@@ -20,10 +20,12 @@ func TestAcceptedTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	log := logging.New(io.Discard, "error", "text")
-	write("lvs-ha.toml", "version = 1\ncluster = \"first\"\ninclude = [\"pools.toml\"]\n")
+	var said strings.Builder
+	log := logging.New(&said, "warn", "text")
+	write("lvs-ha.toml", "version = 1\ncluster = \"first\"\ninclude = [\"pools.toml\"]\n"+
+		"[vrrp.a]\ninterface = \"eth0\"\nvrid = 1\npriority = 255\naddresses = [\"10.0.0.9\"]\n")
 	write("pools.toml", "[pool.a]\nservers = [{ name = \"a\", address = \"10.0.0.1\" }]\n")
-	a := &acceptedTexts{o: o, stderr: io.Discard}
+	a := &acceptedTexts{o: o}
 	if _, err := a.again(); err == nil {
 		t.Error("nothing was accepted yet, and something is there")
 	}
@@ -33,12 +35,16 @@ func TestAcceptedTexts(t *testing.T) {
 	}
 	write("pools.toml", "nonsense") // between reading and accepting
 	a.keep(c, log)
+	// What is doubtful is told once, as any other event.
+	if s := said.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "event=config_warning") || !strings.Contains(s, `line=7 subject="vrrp \"a\""`) {
+		t.Errorf("of the doubtful priority: %q", s)
+	}
 	write("lvs-ha.toml", "version = 1\ncluster = \"second\"\n")
 	if _, err := a.load(); err != nil { // and refused later
 		t.Fatal(err)
 	}
 	write("lvs-ha.toml", "nonsense")
-	b := &acceptedTexts{o: o, stderr: io.Discard} // the next process
+	b := &acceptedTexts{o: o} // the next process
 	if _, err := b.load(); err == nil {
 		t.Fatal("nonsense is loaded")
 	}

@@ -71,7 +71,7 @@ func inheritedLink() (net.Conn, error) {
 }
 
 func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int {
-	files := &acceptedTexts{o: o, stderr: stderr}
+	files := &acceptedTexts{o: o}
 	cfg, err := files.load()
 	if err != nil && again {
 		var kept error
