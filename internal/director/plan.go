@@ -73,7 +73,7 @@ type Role struct {
 
 // Desired is what the program is to bring about.
 type Desired struct {
-	Services []*ServiceDecision // parallel to Topology.Services; each is immutable
+	Services []*ServiceDecision // parallel to Topology.Services; each changes only by Replan, in single servers
 	// ManageDaemons says that Daemons is what is to run (possibly: none).
 	ManageDaemons bool
 	Daemons       []ipvsctl.Daemon

@@ -8,8 +8,11 @@ import (
 )
 
 // A verdict concerns one server, and in a service at rest nothing else in it:
-// its floor stands by itself, its quorum is met, and no server waits for its
-// first verdict. There the others, thousands, are not looked at.
+// its floor stands by itself, its quorum is met, no server waits for its first
+// verdict, and no sorry server is left over. There the others, thousands, are
+// not looked at. What is not so, or would not be so afterwards, and a server
+// that time changes too (slow start, removal, an order with an end), has the
+// whole service decided on.
 
 // onlyKernel in place of a server's position: what the kernel holds of the
 // service has changed, and nothing else.
