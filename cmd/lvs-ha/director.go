@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"lvs-ha/conf"
 	"lvs-ha/health"
@@ -54,6 +55,9 @@ func directorCommand(args []string, _, stderr io.Writer) int {
 	}
 	// Signals of the process group are for the speaker, which tells us.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	// The speaker did without huge pages and so did our start; what we start may
+	// have them.
+	_ = unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0)
 	// Started through /proc/self/exe it would be called "exe" in process lists.
 	debug.SetGCPercent(directorGarbage)
 	_ = os.WriteFile("/proc/self/comm", []byte("lvs-ha-director"), 0)

@@ -21,11 +21,14 @@ func uncollected(ctx context.Context, reload func(context.Context) error) error 
 	return reload(ctx)
 }
 
-// forgetStartup gives back the pages of the program file that only its start
-// has touched: the packages of both processes are initialised, and the speaker
-// needs few of them. What is needed comes back from the page cache, and stays
-// when the speaker locks its memory. Where it fails, nothing is lost.
+// forgetStartup gives back what only the start of this process has touched,
+// before the speaker locks its memory: garbage, and the pages of the program
+// file, as the packages of both processes are initialised and the speaker needs
+// few of them. What is needed comes back from the page cache, also where the
+// file has another name by now or none, and stays then. Where it fails, nothing
+// is lost.
 func forgetStartup() {
+	debug.FreeOSMemory()
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return
@@ -41,9 +44,10 @@ func forgetStartup() {
 		line := lines.Text()
 		fields := strings.Fields(line)
 		switch {
-		case len(fields) == 6 && strings.Contains(fields[0], "-"):
+		case len(fields) >= 6 && strings.Contains(fields[0], "-"):
 			from, to = 0, 0
-			if fields[5] == exe && (fields[1] == "r-xp" || fields[1] == "r--p") {
+			// The name of a file that was replaced ends with " (deleted)" in both.
+			if strings.Join(fields[5:], " ") == exe && (fields[1] == "r-xp" || fields[1] == "r--p") {
 				_, _ = fmt.Sscanf(fields[0], "%x-%x", &from, &to)
 			}
 		case strings.HasPrefix(line, "Anonymous:") && to > from && fields[1] == "0":

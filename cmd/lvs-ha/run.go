@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,12 +29,6 @@ const (
 	releaseLimit  = 6 * time.Second // until every instance has dropped its addresses
 	directorLimit = 8 * time.Second // until the director has kept or removed the table
 )
-
-// speakerGarbage keeps the heap small, since locked memory is never given back:
-// at most 1 MB is alive and collected at 2 MB. The election allocates nothing;
-// housekeeping causes a collection of about 1 ms in the background, every few
-// minutes with one instance, every 10 s with 20 instances and 200 addresses.
-const speakerGarbage = 50
 
 // runCommand is the speaker process: the election, and the parent of the director.
 func runCommand(args []string, _, stderr io.Writer) int {
@@ -61,6 +54,7 @@ Runs the agent until SIGTERM. SIGHUP reads the configuration again.
 		fmt.Fprintf(stderr, "lvs-ha run: unexpected argument %q; the configuration is named with --config\n", f.Arg(0))
 		return exitUsage
 	}
+	punctual()
 	if err := o.makeDirs(); err != nil {
 		return fail(stderr, err)
 	}
@@ -69,7 +63,6 @@ Runs the agent until SIGTERM. SIGHUP reads the configuration again.
 		return fail(stderr, err)
 	}
 	defer lock.Close()
-	debug.SetGCPercent(speakerGarbage)
 	a, err := newAgent(o, stderr)
 	if err != nil {
 		return fail(stderr, err)
@@ -131,18 +124,6 @@ func newAgent(o runOptions, stderr io.Writer) (*agent, error) {
 	return a, nil
 }
 
-// directorEnv keeps huge pages out of the director's heap: where the kernel
-// gives them unasked, memory that was given back after the burst of a new
-// configuration would be filled up again. The programs that the director starts
-// get an environment of their own.
-func directorEnv() []string {
-	v := "disablethp=1"
-	if own := os.Getenv("GODEBUG"); own != "" {
-		v = own + "," + v
-	}
-	return []string{"GODEBUG=" + v}
-}
-
 // tuned applies the log settings that come with a configuration.
 type tuned struct {
 	*speaker.Speaker
@@ -177,7 +158,13 @@ func (a *agent) run() int {
 	speakerDone := make(chan error, 1)
 	go func() { speakerDone <- a.sp.Run(ctx) }()
 	childDone := make(chan error, 1)
-	go func() { childDone <- a.sup.Run(ctx) }()
+	go func() {
+		if err := speaker.OrdinaryChildren(); err != nil {
+			a.log.Warn("a director process that is started again may be in real time, too", "event", "ordinary_children", "err", err)
+		}
+		childDone <- a.sup.Run(ctx)
+	}()
+	go collect(ctx, a.sp)
 	go a.watchdog(ctx)
 	monitorDone := make(chan struct{})
 	go func() {
