@@ -3,8 +3,11 @@ package health
 import (
 	"context"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync/atomic"
+	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,10 +21,15 @@ import (
 // and soon after a start: a wake-up costs as much as a part of a probe, and
 // so thousands of checks share a few hundred wake-ups a second.
 //
-//	wait ── ppoll ──┬── urgent epoll ── sockets of urgent checks
-//	                ├── event (wake)
-//	                └── time: next start, deadline, or look at the batch
-//	collect ── epoll_wait(0) ── batch epoll ── all other sockets
+//	wait ── alarm epoll ──┬── urgent epoll ── sockets of urgent checks
+//	                      ├── event (wake)
+//	                      └── timer: next start, deadline, or look at the batch
+//	collect ── batch epoll ── all other sockets
+//
+// The loop waits as any goroutine does, in the runtime's poller, and makes no
+// system call that the runtime has to be told of: one that sleeps would make its
+// watcher thread (sysmon) come and take the processor away each time, which
+// costs several switches of threads a turn.
 //
 // TCP sockets are used again: a connect to AF_UNSPEC resets the connection and
 // leaves the socket as new, in its epoll set, which is cheaper than closing
@@ -31,15 +39,18 @@ type engine struct {
 	probers func(Spec) Prober
 	asked   atomic.Bool // wake was called and not yet noticed
 
-	urgent, batch int // epoll descriptors
-	loopback      int // listening socket of the canary, -1 for none
-	event         int // eventfd, in a poll set with urgent
-	polled        [2]unix.PollFd
-	events        []unix.EpollEvent
-	inUrgent      int  // probes under way
-	ready         bool // the urgent set has events
-	inBatch       int
-	look          int64 // when to look at the batch again
+	alarm, urgent, batch int             // epoll descriptors
+	loopback             int             // listening socket of the canary, -1 for none
+	event, timer         int             // eventfd and timerfd
+	poller               *os.File        // alarm as the runtime knows it; owns it
+	sleep                syscall.RawConn // of poller
+	rang                 func(uintptr) bool
+
+	events   []unix.EpollEvent
+	inUrgent int  // probes under way
+	ready    bool // the urgent set has events
+	inBatch  int
+	look     int64 // when to look at the batch again
 
 	conns   []*conn // by slot; free slots are nil
 	free    []int32 // free slots
@@ -69,25 +80,63 @@ const (
 const urgentTick = 1_000_000
 
 func openDriver(ctx context.Context, clk clock) (driver, error) {
+	// A runtime with one processor looks at the poller only when nothing else runs;
+	// with another one a thread sleeps there, and it is the kernel that decides.
+	if runtime.GOMAXPROCS(0) == 1 {
+		runtime.GOMAXPROCS(2)
+	}
 	return newEngine(ctx, clk, proberFor)
 }
 
 func newEngine(ctx context.Context, clk clock, probers func(Spec) Prober) (*engine, error) {
-	e := &engine{probers: probers, urgent: -1, batch: -1, event: -1, loopback: -1, pools: map[poolKey]*pool{},
+	e := &engine{probers: probers, alarm: -1, urgent: -1, batch: -1, event: -1, timer: -1, loopback: -1, pools: map[poolKey]*pool{},
 		events: make([]unix.EpollEvent, 256), buf: make([]byte, 16<<10)}
-	e.runner.ctx, e.runner.clock, e.runner.wake = ctx, clk, e.wake
-	var err error
-	if e.urgent, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
-		if e.batch, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
-			e.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-		}
-	}
-	if err != nil {
+	e.runner.ctx, e.runner.clock, e.runner.wake, e.rang = ctx, clk, e.wake, e.hear
+	if err := e.descriptors(); err != nil {
 		e.closeAll()
 		return nil, err
 	}
-	e.polled = [2]unix.PollFd{{Fd: int32(e.urgent), Events: unix.POLLIN}, {Fd: int32(e.event), Events: unix.POLLIN}}
 	return e, nil
+}
+
+// What the alarm tells of, in the place of a descriptor.
+const (
+	alarmUrgent = iota
+	alarmEvent
+	alarmTimer
+	numAlarms
+)
+
+func (e *engine) descriptors() (err error) {
+	for _, ep := range []*int{&e.alarm, &e.urgent, &e.batch} {
+		if *ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+			return err
+		}
+	}
+	if e.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return err
+	}
+	if e.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return err
+	}
+	for what, fd := range [numAlarms]int{alarmUrgent: e.urgent, alarmEvent: e.event, alarmTimer: e.timer} {
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(what)}
+		if what != alarmUrgent {
+			ev.Events |= unix.EPOLLET & 0xffffffff // told once, and never read
+		}
+		if err = unix.EpollCtl(e.alarm, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			return err
+		}
+	}
+	if err = unix.SetNonblock(e.alarm, true); err != nil { // else the runtime does not poll it
+		return err
+	}
+	e.poller = os.NewFile(uintptr(e.alarm), "alarm")
+	if err = e.poller.SetReadDeadline(time.Time{}); err != nil { // it does not
+		return err
+	}
+	e.sleep, err = e.poller.SyscallConn()
+	return err
 }
 
 func (e *engine) until(at int64) int64 {
@@ -98,29 +147,36 @@ func (e *engine) until(at int64) int64 {
 }
 
 func (e *engine) wait(at int64) {
-	var ts *unix.Timespec
-	var limit unix.Timespec
 	e.asleep = at
+	var limit unix.ItimerSpec // zero stops the timer
 	if at != 0 {
 		left := at - e.clock.now()
 		if left <= 0 {
 			return
 		}
-		limit = unix.NsecToTimespec(left)
-		ts = &limit
+		limit.Value = unix.NsecToTimespec(left)
 	}
-	e.polled[0].Revents, e.polled[1].Revents = 0, 0
-	n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&e.polled)), 2, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
-	runtime.KeepAlive(ts)
-	if errno != 0 || n == 0 {
-		return
+	unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(e.timer), 0, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	_ = e.sleep.Read(e.rang)
+}
+
+// hear tells whether the alarm has rung. The runtime's poller asks before it
+// sleeps and after.
+func (e *engine) hear(uintptr) bool {
+	var heard [numAlarms]unix.EpollEvent
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.alarm), uintptr(unsafe.Pointer(&heard)), numAlarms, 0, 0, 0)
+	if errno != 0 {
+		return true // the loop tries again
 	}
-	e.ready = e.polled[0].Revents != 0
-	if e.polled[1].Revents != 0 {
-		var b [8]byte
-		_, _ = read(e.event, b[:])
-		e.asked.Store(false) // after the read, or a wake-up in between is lost
+	for _, ev := range heard[:n] {
+		switch ev.Fd {
+		case alarmUrgent:
+			e.ready = true
+		case alarmEvent:
+			e.asked.Store(false) // what is asked for from here on rings again
+		}
 	}
+	return n > 0
 }
 
 func (e *engine) wake() {
@@ -292,7 +348,11 @@ func (e *engine) closeAll() {
 		}
 	}
 	e.conns = nil
-	for _, fd := range []int{e.urgent, e.batch, e.event, e.loopback} {
+	if e.poller != nil {
+		_ = e.poller.Close()
+		e.alarm = -1
+	}
+	for _, fd := range []int{e.alarm, e.urgent, e.batch, e.event, e.timer, e.loopback} {
 		if fd >= 0 {
 			closeFD(fd)
 		}

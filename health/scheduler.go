@@ -179,8 +179,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		if len(changes) > 0 {
 			clear(changes)
 			changes = changes[:0]
-			// Who listens runs before this goroutine sleeps in a system call: with one
-			// processor the runtime would leave it waiting there for up to 10 ms.
+			// Who listens runs now: the next turn may have much to do.
 			runtime.Gosched()
 		}
 		d.wait(at)
