@@ -208,7 +208,7 @@ func (b *builder) ipvs(v view) {
 	c.OnStop = OnStop(v.choice("on_stop", string(StopKeep), string(StopKeep), string(StopRemove)))
 	c.Unmanaged = Unmanaged(v.choice("unmanaged", string(UnmanagedIgnore), string(UnmanagedIgnore), string(UnmanagedWarn), string(UnmanagedRemove)))
 	c.ReconcileInterval = v.duration("reconcile_interval", 10*time.Second, 100*time.Millisecond, time.Hour)
-	c.Stragglers = v.boolean("stragglers", false)
+	c.Stragglers = v.boolean("stragglers", true)
 	c.Sysctls = b.sysctls(v)
 	t := v.sub("timeouts")
 	c.Timeouts = ipvsctl.Timeouts{TCP: t.seconds("tcp", 0, 31*day), TCPFin: t.seconds("tcp_fin", 0, 31*day), UDP: t.seconds("udp", 0, 31*day)}

@@ -40,7 +40,7 @@ func TestMinimalDefaults(t *testing.T) {
 	after := 30 * time.Second
 	want := &Config{
 		Path: "testdata/good/minimal.toml", Node: "anything",
-		IPVS: IPVS{Adopt: true, Unmanaged: UnmanagedIgnore, OnStop: StopKeep, ReconcileInterval: 10 * time.Second,
+		IPVS: IPVS{Adopt: true, Unmanaged: UnmanagedIgnore, OnStop: StopKeep, ReconcileInterval: 10 * time.Second, Stragglers: true,
 			Sysctls: Sysctls{Manage: true, ExpireNodestConn: true, ExpireQuiescentTemplate: true}},
 		HTTP: HTTP{Listen: []string{"127.0.0.1:10112"}},
 		Log:  Log{Level: "info", Format: "auto"},

@@ -85,7 +85,7 @@ type IPVS struct {
 	OnStop            OnStop
 	ReconcileInterval time.Duration
 	// Stragglers: at a change of mastership, packets of TCP connections that the
-	// kernel has no entry for go to the director that was master before.
+	// kernel has no entry for go to the director that was master before. On by default.
 	Stragglers bool
 	Timeouts   ipvsctl.Timeouts
 	Sysctls    Sysctls

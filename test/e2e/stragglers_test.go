@@ -122,7 +122,7 @@ func (s *scene) resumed(conns []net.Conn) (ok int, lost error) {
 // lost. What is left behind is nothing.
 func TestStragglersGoBack(t *testing.T) {
 	const n = 12
-	s := straggling(t, "stragglers = true\n")
+	s := straggling(t, "")
 	ready := func(d *lab.Director) {
 		s.Helper()
 		s.slowly(10*time.Second, "the backup is ready for stragglers", func() error {
@@ -211,7 +211,6 @@ func TestNoRequestFailsAtHandOver(t *testing.T) {
 	s := open(t, lab.Options{Mode: lab.DR, Servers: 3})
 	s.set.Advert = 10 * time.Millisecond
 	s.pair()
-	s.must(os.WriteFile(s.lvs1.File, []byte(strings.Replace(s.set.TOML(), "[ipvs]\n", "[ipvs]\nstragglers = true\n", 1)), 0o644))
 	s.must(s.lvs1.Start())
 	s.must(s.lvs2.Start())
 	s.serving(s.lvs1)
