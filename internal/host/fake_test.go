@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"maps"
 	"sync"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // fake is a machine in memory that counts what is done to it.
@@ -57,7 +59,7 @@ func (f *fake) readSysctl(key string) (string, error) {
 	defer f.mu.Unlock()
 	v, ok := f.sys[key]
 	if !ok {
-		return "", &fs.PathError{Op: "open", Path: sysctlPath(key), Err: fs.ErrNotExist}
+		return "", &fs.PathError{Op: "open", Path: sysctl.Path(key), Err: fs.ErrNotExist}
 	}
 	return v, nil
 }
@@ -67,7 +69,7 @@ func (f *fake) writeSysctl(key, value string) error {
 	defer f.mu.Unlock()
 	f.writes++
 	if f.readOnly != nil {
-		return &fs.PathError{Op: "open", Path: sysctlPath(key), Err: f.readOnly}
+		return &fs.PathError{Op: "open", Path: sysctl.Path(key), Err: f.readOnly}
 	}
 	if _, ok := f.sys[key]; !ok {
 		return fs.ErrNotExist

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // missing skips, or fails where LVSHA_REQUIRE names the thing.
@@ -212,7 +214,7 @@ func TestConntrackOnKernel(t *testing.T) {
 func TestSysctlsOnKernel(t *testing.T) {
 	inNamespace(t)
 	const key = "net.ipv4.ip_forward"
-	if err := writeSysctl(key, "0"); err != nil {
+	if err := sysctl.Write(key, "0"); err != nil {
 		missing(t, "netns", err.Error())
 	}
 	k := NewKeeper(slog.New(slog.DiscardHandler))
@@ -220,16 +222,16 @@ func TestSysctlsOnKernel(t *testing.T) {
 	want := &Want{Manage: true, Sysctls: []Sysctl{
 		{Key: key, Value: "1"}, {Key: "net.ipv4.ip_local_port_range", Value: "20000 30000"}, {Key: "net.ipv4.no_such", Value: "1"}}}
 	k.sysctls(want, &r, false)
-	if v, err := readSysctl(key); v != "1" || err != nil {
+	if v, err := sysctl.Read(key); v != "1" || err != nil {
 		t.Error(v, err)
 	}
-	if v, err := readSysctl("net.ipv4.ip_local_port_range"); !sameValue(v, "20000 30000") || err != nil {
+	if v, err := sysctl.Read("net.ipv4.ip_local_port_range"); !sameValue(v, "20000 30000") || err != nil {
 		t.Error(v, err)
 	}
 	if len(r) != 1 || r[0].subject != "net.ipv4.no_such" {
 		t.Error(r)
 	}
-	if err := writeSysctl("net.ipv4.no_such", "1"); !errors.Is(err, os.ErrNotExist) {
+	if err := sysctl.Write("net.ipv4.no_such", "1"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }
@@ -237,7 +239,7 @@ func TestSysctlsOnKernel(t *testing.T) {
 // TestIPVSSettingsOnKernel: those of IPVS exist under the names we use.
 func TestIPVSSettingsOnKernel(t *testing.T) {
 	inNamespace(t)
-	if _, err := readSysctl("net.ipv4.vs.conntrack"); err != nil {
+	if _, err := sysctl.Read("net.ipv4.vs.conntrack"); err != nil {
 		missing(t, "ipvs", err.Error())
 	}
 	k := NewKeeper(slog.New(slog.DiscardHandler))
@@ -254,7 +256,7 @@ func TestIPVSSettingsOnKernel(t *testing.T) {
 		}
 	}
 	for _, s := range want.Sysctls {
-		if v, err := readSysctl(s.Key); !sameValue(v, s.Value) || err != nil {
+		if v, err := sysctl.Read(s.Key); !sameValue(v, s.Value) || err != nil {
 			t.Error(s.Key, v, err)
 		}
 	}

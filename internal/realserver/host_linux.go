@@ -6,14 +6,13 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // host is the machine: /proc/sys and rtnetlink of one network namespace.
@@ -85,11 +84,11 @@ func (h *host) look(s Step) (Finding, error) {
 
 // effective is the value that the kernel obeys.
 func effective(s Step) (string, error) {
-	v, err := readSysctl(s.Key)
+	v, err := sysctl.Read(s.Key)
 	if err != nil || s.MaxKey == "" {
 		return v, err
 	}
-	w, err := readSysctl(s.MaxKey)
+	w, err := sysctl.Read(s.MaxKey)
 	if err != nil {
 		return "", err
 	}
@@ -105,11 +104,11 @@ func effective(s Step) (string, error) {
 func (h *host) do(s Step) (Step, error) {
 	switch s.Kind {
 	case Sysctl:
-		old, err := readSysctl(s.Key)
+		old, err := sysctl.Read(s.Key)
 		if err != nil {
 			return Step{}, err
 		}
-		if err := writeSysctl(s.Key, s.Value); err != nil {
+		if err := sysctl.Write(s.Key, s.Value); err != nil {
 			return Step{}, err
 		}
 		return Step{Kind: Sysctl, Key: s.Key, Value: old}, nil
@@ -237,22 +236,4 @@ func (h *host) otherAddresses(dev string, vips []netip.Addr) (bool, error) {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool {
 		return p.IsSingleIP() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() && !slices.Contains(vips, p.Addr())
 	}), err
-}
-
-// /proc/sys/net shows the namespace of the thread that opens a file.
-func sysctlPath(key string) string { return filepath.Join("/proc/sys", key) }
-
-func readSysctl(key string) (string, error) {
-	b, err := os.ReadFile(sysctlPath(key))
-	return strings.TrimSpace(string(b)), err
-}
-
-func writeSysctl(key, value string) error {
-	// Not WriteFile: it would ask to create the file, which /proc refuses with a confusing error.
-	f, err := os.OpenFile(sysctlPath(key), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // inNamespace runs the rest of the test in a network namespace of its own. The
@@ -21,7 +23,7 @@ func inNamespace(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		missing(t, "netns", "cannot make a network namespace: "+err.Error())
 	}
-	if err := writeSysctl("net/ipv4/conf/all/arp_ignore", "0"); err != nil {
+	if err := sysctl.Write("net/ipv4/conf/all/arp_ignore", "0"); err != nil {
 		missing(t, "netns", "cannot write /proc/sys: "+err.Error())
 	}
 }
@@ -50,9 +52,9 @@ func needLinkType(t *testing.T, l netlink.Link) {
 	_ = err
 }
 
-func sysctl(t *testing.T, key string) string {
+func setting(t *testing.T, key string) string {
 	t.Helper()
-	v, err := readSysctl(key)
+	v, err := sysctl.Read(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,17 +105,17 @@ func TestDirectRouting(t *testing.T) {
 	}
 
 	// One thing at a time is found.
-	if err := writeSysctl("net/ipv4/conf/all/arp_ignore", "0"); err != nil {
+	if err := sysctl.Write("net/ipv4/conf/all/arp_ignore", "0"); err != nil {
 		t.Fatal(err)
 	}
 	if b := bad(t, spec); len(b) != 1 || b[0] != "sysctl net.ipv4.conf.all.arp_ignore = 1" {
 		t.Errorf("arp_ignore cleared: %v", b)
 	}
 	// A stricter value will do, and stays.
-	if err := writeSysctl("net/ipv4/conf/all/arp_ignore", "2"); err != nil {
+	if err := sysctl.Write("net/ipv4/conf/all/arp_ignore", "2"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Prepare(spec); err != nil || sysctl(t, "net/ipv4/conf/all/arp_ignore") != "2" {
+	if _, err := Prepare(spec); err != nil || setting(t, "net/ipv4/conf/all/arp_ignore") != "2" {
 		t.Errorf("arp_ignore 2 was changed, error %v", err)
 	}
 
@@ -140,7 +142,7 @@ func TestRemoveKeepsSettingsForOthers(t *testing.T) {
 	if err := Remove(both); err != nil {
 		t.Fatal(err)
 	}
-	if v := sysctl(t, "net/ipv4/conf/all/arp_ignore"); v != "0" {
+	if v := setting(t, "net/ipv4/conf/all/arp_ignore"); v != "0" {
 		t.Errorf("arp_ignore = %s after the last address went", v)
 	}
 	// Nothing left to do is no error, and lo is still up.
@@ -159,7 +161,7 @@ func TestTunnel(t *testing.T) {
 	needLinkType(t, &netlink.Iptun{LinkAttrs: probe, Remote: []byte{10, 9, 9, 9}})
 	spec := Spec{Mode: Tunnel, VIPs: addrs("10.0.0.100")}
 	// Strict for all: the device's own value has to outbid it.
-	if err := writeSysctl("net/ipv4/conf/all/rp_filter", "1"); err != nil {
+	if err := sysctl.Write("net/ipv4/conf/all/rp_filter", "1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Prepare(spec); err != nil {
@@ -168,7 +170,7 @@ func TestTunnel(t *testing.T) {
 	if b := bad(t, spec); len(b) > 0 {
 		t.Fatalf("after Prepare: %v", b)
 	}
-	if v := sysctl(t, "net/ipv4/conf/tunl0/rp_filter"); v != "2" {
+	if v := setting(t, "net/ipv4/conf/tunl0/rp_filter"); v != "2" {
 		t.Errorf("tunl0.rp_filter = %s", v)
 	}
 	for _, tt := range []struct {
@@ -176,7 +178,7 @@ func TestTunnel(t *testing.T) {
 		ok         bool
 	}{{"0", "0", true}, {"1", "0", false}, {"0", "1", false}, {"1", "2", true}, {"2", "1", true}, {"2", "0", true}} {
 		for k, v := range map[string]string{"all": tt.all, "tunl0": tt.tunl0} {
-			if err := writeSysctl("net/ipv4/conf/"+k+"/rp_filter", v); err != nil {
+			if err := sysctl.Write("net/ipv4/conf/"+k+"/rp_filter", v); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -242,7 +244,7 @@ func TestUndoAfterFailure(t *testing.T) {
 	if len(undo) != 1 || undo[0].String() != "sysctl net.ipv4.conf.all.arp_ignore = 0" {
 		t.Errorf("undo %v", undo)
 	}
-	if sysctl(t, "net/ipv4/conf/all/arp_announce") != "0" {
+	if setting(t, "net/ipv4/conf/all/arp_announce") != "0" {
 		t.Error("went on after an error")
 	}
 }

@@ -1,16 +1,16 @@
 package vip
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/packet"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // announcer sends frames through packet sockets that receive nothing (protocol
@@ -112,6 +112,6 @@ func operations(op Opcode) []arp.Operation {
 // forwards tells whether the interface routes IPv6: neighbours take a node
 // that says so for a router, and drop their routes through one that does not.
 func forwards(name string) bool {
-	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + name + "/forwarding")
-	return err == nil && bytes.HasPrefix(b, []byte("1"))
+	v, err := sysctl.Read("net/ipv6/conf/" + name + "/forwarding")
+	return err == nil && v == "1"
 }

@@ -2,9 +2,10 @@ package vip
 
 import (
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // The first IPv4 address of a subnet on an interface is its primary one, the
@@ -43,7 +44,7 @@ func siblings(prefixes []netip.Prefix, list []InterfaceAddress) []bool {
 // the setting of all interfaces counts as well as the interface's own.
 func promotes(iface string) bool {
 	for _, name := range []string{"all", iface} {
-		if b, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + name + "/promote_secondaries"); err == nil && strings.TrimSpace(string(b)) != "0" {
+		if v, err := sysctl.Read("net/ipv4/conf/" + name + "/promote_secondaries"); err == nil && v != "0" {
 			return true
 		}
 	}
