@@ -44,12 +44,12 @@ func later(d time.Duration) {
 	synctest.Wait()
 }
 
-// keeping runs a Keeper on a machine in a bubble.
-func keeping(t *testing.T, m machine, test func(t *testing.T, k *Keeper, log *logged)) {
+// inBubble runs a keeper in a bubble, beside the test.
+func inBubble[K interface{ Run(context.Context) error }](t *testing.T, keeper func(*slog.Logger) K, test func(t *testing.T, k K, log *logged)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log := &logged{}
-		k := newKeeper(m, slog.New(slog.NewTextHandler(log, nil)))
+		k := keeper(slog.New(slog.NewTextHandler(log, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = k.Run(ctx) })
@@ -58,6 +58,11 @@ func keeping(t *testing.T, m machine, test func(t *testing.T, k *Keeper, log *lo
 		cancel()
 		wg.Wait()
 	})
+}
+
+func keeping(t *testing.T, m machine, test func(t *testing.T, k *Keeper, log *logged)) {
+	t.Helper()
+	inBubble(t, func(log *slog.Logger) *Keeper { return newKeeper(m, log) }, test)
 }
 
 var two = []Sysctl{{Key: "net.a", Value: "1", Why: "a is needed"}, {Key: "net.fwd", Value: "1", Why: "nothing is forwarded", Foreign: true}}

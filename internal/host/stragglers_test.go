@@ -1,14 +1,12 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -76,17 +74,7 @@ func (f *fakeStraggling) state() (string, int) {
 
 func straggle(t *testing.T, f *fakeStraggling, test func(t *testing.T, k *StragglerKeeper, log *logged)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		log := &logged{}
-		k := newStragglerKeeper(f, slog.New(slog.NewTextHandler(log, nil)))
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = k.Run(ctx) })
-		synctest.Wait()
-		test(t, k, log)
-		cancel()
-		wg.Wait()
-	})
+	inBubble(t, func(log *slog.Logger) *StragglerKeeper { return newStragglerKeeper(f, log) }, test)
 }
 
 // TestStragglerKeeper: what an earlier process left goes at the start; a
