@@ -266,6 +266,7 @@ func watchGap(t *testing.T, from, to *router) *gapWatch {
 	go func() {
 		defer close(done)
 		began := map[string]time.Time{}
+		last := false
 		for {
 			w.looks++
 			for _, vip := range []string{innerVIP, outerVIP} {
@@ -294,9 +295,12 @@ func watchGap(t *testing.T, from, to *router) *gapWatch {
 					}
 				}
 			}
+			if last {
+				return
+			}
 			select {
 			case <-stop:
-				return
+				last = true // what whoever stops us has seen is seen here, too
 			case <-time.After(500 * time.Microsecond):
 			}
 		}
