@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 )
@@ -30,10 +31,17 @@ func (h *Host) MendBack() error {
 func (l *Lab) Part() error { return l.isolate(true) }
 func (l *Lab) Join() error { return l.isolate(false) }
 
-// isolate: a bridge passes nothing between two ports that are isolated.
+// isolate: a bridge passes nothing between two ports that are isolated. One that
+// is mute is no port, and becomes one again as the directors are then.
 func (l *Lab) isolate(on bool) error {
+	l.parted = on
 	for _, h := range l.Directors {
-		if err := h.onPort(func(n *netlink.Handle, p, _ netlink.Link) error { return n.LinkSetIsolated(p, on) }); err != nil {
+		if err := h.onPort(func(n *netlink.Handle, p, br netlink.Link) error {
+			if p.Attrs().MasterIndex != br.Attrs().Index {
+				return nil
+			}
+			return n.LinkSetIsolated(p, on)
+		}); err != nil {
 			return err
 		}
 	}
@@ -47,7 +55,13 @@ func (h *Host) Mute() error {
 
 // Unmute undoes Mute.
 func (h *Host) Unmute() error {
-	return h.onPort(func(n *netlink.Handle, l, br netlink.Link) error { return n.LinkSetMaster(l, br) })
+	return h.onPort(func(n *netlink.Handle, l, br netlink.Link) error {
+		if err := n.LinkSetMaster(l, br); err != nil {
+			return err
+		}
+		director := slices.Contains(h.lab.Directors, h)
+		return n.LinkSetIsolated(l, director && h.lab.parted)
+	})
 }
 
 func (h *Host) onPort(fn func(n *netlink.Handle, link, bridge netlink.Link) error) error {

@@ -186,6 +186,34 @@ func TestCables(t *testing.T) {
 	}
 }
 
+// TestPart: directors that are parted stay so however their cables change
+// meanwhile, and hear one another again when they are joined.
+func TestPart(t *testing.T) {
+	l, ctx := build(t, Options{Mode: DR})
+	lvs1 := l.Directors[0]
+	// Nobody listens: who reaches the other is refused.
+	hear := func() error {
+		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		_, err := lvs1.DialContext(short, "tcp", netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), 1).String())
+		if errors.Is(err, unix.ECONNREFUSED) {
+			return nil
+		}
+		return fmt.Errorf("not refused: %w", err)
+	}
+	must(t, Until(ctx, "they hear one another", hear))
+	must(t, l.Part())
+	must(t, lvs1.Mute())
+	must(t, lvs1.Unmute())
+	if hear() == nil {
+		t.Error("they hear one another while parted")
+	}
+	must(t, lvs1.Mute())
+	must(t, l.Join())
+	must(t, lvs1.Unmute())
+	must(t, Until(ctx, "they hear one another again", hear))
+}
+
 // TestUpSweeps: what a lab that was not taken down left behind is no obstacle.
 func TestUpSweeps(t *testing.T) {
 	needNetns(t)

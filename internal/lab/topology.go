@@ -69,6 +69,7 @@ type Lab struct {
 	net     *Host // the switch
 	hosts   []*Host
 	ports   map[string]port // by host and interface: where its cable ends
+	parted  bool            // see Part
 	spawn   *spawner
 	procs   []*Process
 	lock    *os.File
