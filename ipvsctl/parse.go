@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"time"
 
@@ -61,38 +62,43 @@ func (m message) body() ([]byte, error) {
 	return m.data[genlHeader:], nil
 }
 
-// nextAttr takes the first attribute off. A tail that is too short for one ends the list.
-func nextAttr(b []byte) (typ uint16, val, rest []byte, ok bool, err error) {
-	if len(b) < 4 {
-		return 0, nil, nil, false, nil
-	}
-	n := int(binary.NativeEndian.Uint16(b))
-	if n < 4 || n > len(b) {
-		return 0, nil, nil, false, fmt.Errorf("%w: attribute of length %d of %d", errMalformed, n, len(b))
-	}
-	typ = binary.NativeEndian.Uint16(b[2:]) & 0x3fff // without nested and byte order flags
-	return typ, b[4:n], b[min((n+3)&^3, len(b)):], true, nil
-}
-
 // find gives the value of the first attribute of a type.
 func find(b []byte, want uint16) ([]byte, error) {
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, fmt.Errorf("%w: no attribute %d", errMalformed, want)
-		}
+	var f fields
+	for typ, val := range f.in(b) {
 		if typ == want {
 			return val, nil
 		}
-		b = rest
 	}
+	if err := f.err("list"); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: no attribute %d", errMalformed, want)
 }
 
-// A field reads one value and remembers that one was too short.
-type fields struct{ short bool }
+// fields reads attributes and values, and remembers what was wrong with them.
+type fields struct {
+	short bool  // a value was too short
+	bad   error // an attribute could not be told from the next one
+}
+
+// in gives the attributes of a list. A tail that is too short for one ends it.
+func (f *fields) in(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(typ uint16, val []byte) bool) {
+		for len(b) >= 4 {
+			n := int(binary.NativeEndian.Uint16(b))
+			if n < 4 || n > len(b) {
+				f.bad = fmt.Errorf("%w: attribute of length %d of %d", errMalformed, n, len(b))
+				return
+			}
+			typ := binary.NativeEndian.Uint16(b[2:]) & 0x3fff // without nested and byte order flags
+			if !yield(typ, b[4:n]) {
+				return
+			}
+			b = b[min((n+3)&^3, len(b)):]
+		}
+	}
+}
 
 func (f *fields) u8(b []byte) uint8 {
 	if len(b) < 1 {
@@ -135,6 +141,9 @@ func (f *fields) wide(b []byte) uint64 {
 }
 
 func (f *fields) err(what string) error {
+	if f.bad != nil {
+		return f.bad
+	}
 	if f.short {
 		return fmt.Errorf("%w: short attribute of a %s", errMalformed, what)
 	}
@@ -181,15 +190,7 @@ func parseService(body []byte, c *Counters) (Service, error) {
 		has64      bool
 		secs, mark uint32
 	)
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return s, err
-		}
-		if !ok {
-			break
-		}
-		b = rest
+	for typ, val := range f.in(b) {
 		switch typ {
 		case svcFamily:
 			af = f.u16(val)
@@ -260,15 +261,7 @@ func parseServer(body []byte, family uint8, st *ServerStats) (Server, error) {
 		has64 bool
 	)
 	af := afOf(family)
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return s, err
-		}
-		if !ok {
-			break
-		}
-		b = rest
+	for typ, val := range f.in(b) {
 		switch typ {
 		case destAddr:
 			addr = val
@@ -330,19 +323,12 @@ func parseCounters(b []byte) (Counters, error) {
 		1: &c.Connections, 2: &c.InPackets, 3: &c.OutPackets, 4: &c.InBytes, 5: &c.OutBytes,
 		6: &c.CPS, 7: &c.InPPS, 8: &c.OutPPS, 9: &c.InBPS, 10: &c.OutBPS,
 	}
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return c, err
-		}
-		if !ok {
-			return c, f.err("counter")
-		}
-		b = rest
+	for typ, val := range f.in(b) {
 		if typ >= 1 && int(typ) < len(to) {
 			*to[typ] = f.wide(val)
 		}
 	}
+	return c, f.err("counter")
 }
 
 func parseDaemon(body []byte) (Daemon, error) {
@@ -352,15 +338,7 @@ func parseDaemon(body []byte) (Daemon, error) {
 		return d, err
 	}
 	var f fields
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return d, err
-		}
-		if !ok {
-			break
-		}
-		b = rest
+	for typ, val := range f.in(b) {
 		switch typ {
 		case daemonState:
 			d.Role = Role(f.u32(val))
@@ -391,15 +369,7 @@ func parseDaemon(body []byte) (Daemon, error) {
 func parseInfo(b []byte) (Info, error) {
 	var i Info
 	var f fields
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return i, err
-		}
-		if !ok {
-			return i, f.err("info")
-		}
-		b = rest
+	for typ, val := range f.in(b) {
 		switch typ {
 		case infoVersion:
 			v := f.u32(val)
@@ -408,20 +378,13 @@ func parseInfo(b []byte) (Info, error) {
 			i.ConnTableSize = int(f.u32(val))
 		}
 	}
+	return i, f.err("info")
 }
 
 func parseTimeouts(b []byte) (Timeouts, error) {
 	var t Timeouts
 	var f fields
-	for {
-		typ, val, rest, ok, err := nextAttr(b)
-		if err != nil {
-			return t, err
-		}
-		if !ok {
-			return t, f.err("timeout")
-		}
-		b = rest
+	for typ, val := range f.in(b) {
 		switch d := func() time.Duration { return time.Duration(f.u32(val)) * time.Second }; typ {
 		case attrTimeoutTCP:
 			t.TCP = d()
@@ -431,4 +394,5 @@ func parseTimeouts(b []byte) (Timeouts, error) {
 			t.UDP = d()
 		}
 	}
+	return t, f.err("timeout")
 }
