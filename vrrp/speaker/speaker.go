@@ -16,8 +16,8 @@ import (
 // ErrEnded is returned by calls after Run has ended.
 var ErrEnded = errors.New("the speaker has ended")
 
-// realtimeEvery is how often threads that the runtime made later are brought
-// into the real-time class.
+// realtimeEvery is how often real time is asked for again: it may be permitted
+// by now, and a thread that was being made at the first time may have missed it.
 const realtimeEvery = 5 * time.Second
 
 // Speaker runs the instances it was configured with.
@@ -120,7 +120,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	return err
 }
 
-// housekeeping keeps new threads in the real-time class.
+// housekeeping keeps all threads in the real-time class.
 func (s *Speaker) housekeeping(ctx context.Context) {
 	t := time.NewTicker(realtimeEvery)
 	defer t.Stop()
