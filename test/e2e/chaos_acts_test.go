@@ -274,7 +274,7 @@ func (c *chaos) actCable(i int) bool {
 	case m.muted:
 		c.did("lvs%d is heard again", i+1)
 		c.must(host.Unmute())
-		m.muted = false
+		m.muted, c.unheard = false, true
 		c.need(boundBack + boundVerdict)
 	case n < 5:
 		c.did("cable of lvs%d cut", i+1)

@@ -49,6 +49,7 @@ type chaos struct {
 	// bound is the time for what was done since all was settled.
 	bound   time.Duration
 	settled bool
+	unheard bool // a director was silent until lately, and none has noticed
 	// now: who held the VIP at the latest look; tables are what was in the kernels.
 	now    [2]bool
 	tables [2]table
