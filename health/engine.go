@@ -156,7 +156,9 @@ func (e *engine) wait(at int64) {
 		}
 		limit.Value = unix.NsecToTimespec(left)
 	}
-	unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(e.timer), 0, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	if unix.TimerfdSettime(e.timer, 0, &limit, nil) != nil {
+		return // late is better than never
+	}
 	_ = e.sleep.Read(e.rang)
 }
 
