@@ -157,7 +157,7 @@ func (e *engine) wait(at int64) {
 		limit.Value = unix.NsecToTimespec(left)
 	}
 	if unix.TimerfdSettime(e.timer, 0, &limit, nil) != nil {
-		return // late is better than never
+		return // and try again: nothing else would wake it
 	}
 	_ = e.sleep.Read(e.rang)
 }
