@@ -381,9 +381,15 @@ func (c *chaos) restore() {
 	for i := range c.directors {
 		c.slowly(boundBack, "the agent answers", func() error { return c.answers(i) })
 		m := &c.model.directors[i]
-		for t := range m.orders {
-			c.ask(c.directors[i], 0, "ready", t)
-			c.ask(c.directors[i], 0, "weight", t, "auto")
+		// What was ordered for servers that this file does not have stays until one does.
+		for s := range first.services {
+			for _, x := range first.services[s].servers {
+				t := target(&first.services[s], x.index)
+				if _, ok := m.orders[t]; ok {
+					c.ask(c.directors[i], 0, "ready", t)
+					c.ask(c.directors[i], 0, "weight", t, "auto")
+				}
+			}
 		}
 		m.orders = map[string]order{}
 		if m.paused {
