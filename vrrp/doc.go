@@ -53,6 +53,9 @@
 //   - Skew is computed in nanoseconds, not centiseconds.
 //   - An owner (255) does not drop advertisements: of two owners the one with
 //     the lower address yields.
+//   - A master whose advertisement goes out late by more than a quarter of the
+//     interval advertises twice as often for the next 16: the same wait for a
+//     CPU leaves a shorter silence then.
 //   - A losing advertisement and priority 0 are answered at once, but once in
 //     an interval.
 //   - An instance whose director is not ready has priority 1 and does not

@@ -15,6 +15,8 @@ const (
 	offerSlack         = 100 * time.Millisecond
 	offerBackOff       = 10 * time.Second // doubles up to offerMost
 	offerMost          = 5 * time.Minute
+	hurryAfter         = 4                       // an advertisement is late by more than this part of its interval
+	hurryFor           = 16                      // intervals
 	claimSpacing       = 1100 * time.Millisecond // RFC 5227 wants more than 1 s; metallb's figure
 	reannounceSpacing  = time.Second
 	retryAddresses     = 10 * time.Second // doubles up to retryMost
@@ -70,6 +72,7 @@ type Machine struct {
 
 	// Master.
 	advertAt     Time
+	hurryUntil   Time // advertisements were late: the next ones come sooner
 	held         bool // the addresses are on the link
 	announce     bool // a round is due as soon as they are
 	answeredAt   Time // last answer to a losing advertisement

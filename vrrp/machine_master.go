@@ -16,7 +16,7 @@ func (m *Machine) enterMaster(now Time, r TransitionReason, planned bool) {
 
 // leaveMaster forgets what only a master has.
 func (m *Machine) leaveMaster() {
-	m.advertAt, m.answeredAt, m.expiryAt = 0, 0, 0
+	m.advertAt, m.hurryUntil, m.answeredAt, m.expiryAt = 0, 0, 0, 0
 	m.reannounceAt, m.reannounced = 0, 0
 	m.claimAt, m.claimedAt = 0, 0
 	m.tieAt, m.tieHeard = 0, 0
@@ -161,13 +161,25 @@ func (m *Machine) masterTimer(now Time) {
 // tick sends what is due: one advertisement, however many were missed. The
 // next one is planned from the moment this one was planned for, so that
 // lateness does not add up.
+//
+// One that comes late, for want of a CPU, may be followed by one that comes
+// later yet. For a while the next ones are planned twice as often as backups
+// are told, so that a wait of the same length leaves a shorter silence.
 func (m *Machine) tick(now Time) {
-	planned := m.advertAt
+	planned, every := m.advertAt, m.cfg.Interval
+	if now.Sub(planned) > every/hurryAfter {
+		m.hurryUntil = now.Add(hurryFor * every)
+	}
 	m.advertise(now)
-	if next := planned.Add(m.cfg.Interval); next > now {
-		m.advertAt = next
-	} else {
+	if now.Sub(planned) >= every {
 		m.count(CountMissedTick)
+	}
+	if now < m.hurryUntil {
+		every /= 2
+	}
+	m.advertAt = planned.Add(every)
+	if m.advertAt <= now {
+		m.advertAt = now.Add(every)
 	}
 }
 

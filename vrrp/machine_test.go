@@ -315,14 +315,34 @@ func TestRFC9568_6_4_3_AdvertisesEachInterval(t *testing.T) {
 	for i := 1; i <= 3; i++ {
 		r.timer(first+time.Duration(i)*time.Second, "send 100")
 	}
-	// Late by 300 ms: the next one is planned from the plan.
-	r.at(first + 4300*time.Millisecond)
+	// Late by 200 ms: the next one is planned from the plan.
+	r.at(first + 4200*time.Millisecond)
 	r.expect("send 100", Event{Kind: EventTimer})
 	r.timer(first+5*time.Second, "send 100")
 	// Late by two intervals: one is sent, not three.
 	r.at(first + 8300*time.Millisecond)
 	r.expect("send 100; count missed-tick; announce round", Event{Kind: EventTimer})
-	r.timer(first+9300*time.Millisecond, "send 100")
+	r.timer(first+8800*time.Millisecond, "send 100")
+}
+
+// A master that has to wait for its CPU advertises twice as often, until it has
+// been on time for a while.
+func TestLateAdvertisementsHurry(t *testing.T) {
+	r := master(t, testConfig())
+	const first = 3609375 * time.Microsecond
+	r.at(first + 1300*time.Millisecond)
+	r.expect("send 100", Event{Kind: EventTimer})
+	for at := first + 1500*time.Millisecond; at <= first+17500*time.Millisecond; at += 500 * time.Millisecond {
+		if at == first+5500*time.Millisecond {
+			r.timer(9*time.Second, "announce round") // an old master's addresses are gone
+		}
+		r.timer(at, "send 100")
+	}
+	r.timer(first+18500*time.Millisecond, "send 100")
+	// Late again by more than half an interval: what was planned meanwhile is over.
+	r.at(first + 20200*time.Millisecond)
+	r.expect("send 100", Event{Kind: EventTimer})
+	r.timer(first+20700*time.Millisecond, "send 100")
 }
 
 func TestRFC9568_6_4_3_PriorityZeroIsAnswered(t *testing.T) {
