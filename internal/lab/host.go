@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"lvs-ha/internal/sysctl"
 )
 
 // Host is one machine of the lab: a network namespace.
@@ -104,16 +106,12 @@ func (h *Host) Do(fn func() error) error {
 func (h *Host) SetSysctls(kv map[string]string) error {
 	return h.Do(func() error {
 		for k, v := range kv {
-			f, err := os.OpenFile("/proc/sys/"+k, os.O_WRONLY, 0)
-			if err != nil {
-				// A kernel without IPv6 has nothing to switch off.
-				if errors.Is(err, os.ErrNotExist) && v == "1" && k == "net/ipv6/conf/all/disable_ipv6" {
-					continue
-				}
-				return err
+			err := sysctl.Write(k, v)
+			// A kernel without IPv6 has nothing to switch off.
+			if errors.Is(err, os.ErrNotExist) && v == "1" && k == "net/ipv6/conf/all/disable_ipv6" {
+				continue
 			}
-			_, err = f.WriteString(v)
-			if err = errors.Join(err, f.Close()); err != nil {
+			if err != nil {
 				return fmt.Errorf("%s: sysctl %s = %s: %w", h.Name, k, v, err)
 			}
 		}
