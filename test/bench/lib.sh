@@ -7,8 +7,9 @@ RUN=/tmp/run; rm -rf $RUN; mkdir -p $RUN /out
 # The next agent starts on a machine as empty as this one's was.
 trap 'topo_down' EXIT
 
-# The witness's probes: at the start, because to set them stops the machine for milliseconds.
-modprobe -a ip_vs ip_vs_rr; benchtool writes -arm || echo "bench: no witness of writes here" >&2
+# The witness's probes: at the start, because to set them stops the machine for milliseconds. So does
+# loading a module (nf_tables: 40 ms); the unit of the package loads them before the agent, too.
+modprobe -a ip_vs ip_vs_rr nf_tables nft_dup_ipv4; benchtool writes -arm || echo "bench: no witness of writes here" >&2
 
 now() { benchtool now; }
 say() { echo "[$(awk '{print $1}' /proc/uptime)] $*" >&2; }
@@ -35,7 +36,16 @@ wait_vip() { # NS SECONDS
   local end=$(( $(date +%s) + $2 ))
   until has_vip "$1"; do [ "$(date +%s)" -lt $end ] || { say "no VIP on $1"; return 1; }; sleep 0.05; done
 }
-wait_table() { in_ns "$1" benchtool count -want "$2" -timeout "${3:-30s}" >/dev/null; }
+# Not from /proc/net/ip_vs: while two namespaces have a table, the kernel skips
+# services there each time that a page of the file is full.
+count_table() { in_ns "$1" ipvsadm -Ln | awk '$1 == "->" && $4+0 > 0' | wc -l; } # NS: destinations with a weight
+wait_table() { # NS N [SECONDS]
+  local end=$(( $(date +%s) + ${3:-30} )) n
+  until n=$(count_table "$1"); [ "$n" -ge "$2" ]; do
+    [ "$(date +%s)" -lt $end ] || { say "$n destinations on $1 after ${3:-30} s, wanted $2"; return 1; }
+    sleep 0.1
+  done
+}
 
 pair_start() { # both directors from nothing, lvs1 the master; ADVERT etc. are set
   local i
@@ -46,6 +56,7 @@ pair_start() { # both directors from nothing, lvs1 the master; ADVERT etc. are s
   done
   wait_vip lvs1 30 && wait_table lvs1 "$1" && wait_table lvs2 "$1"
 }
+checks() { in_ns "$1" awk '$1=="Tcp:" && n++ {print $6}' /proc/net/snmp; } # NS: connections begun (a half-open check is none at the server)
 kill_hard() { # DIR: all processes of an agent at once
   local p; p=$(agent_pids "$1")
   # Stopped first, so that none can act on the death of another.

@@ -20,7 +20,7 @@ quantiles() { # NAME FILE of sorted numbers
 for size in $sizes; do
   n=${size%:*} DELAY=${size#*:} name="$n servers, tcp each $DELAY s"
   farm_services $n; agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1
-  wait_table lvs1 $n 120s || { tail -5 $RUN/lvs1/log >&2; exit 1; }
+  wait_table lvs1 $n 120 || { tail -5 $RUN/lvs1/log >&2; exit 1; }
   sleep 4
   benchtool tcp -if p-lvs1-eth0 -only SYN -dst 10.8.0.0/24 -for ${secs}s >/tmp/syn
   # Times of 19 digits are more than awk's numbers hold: without the first four.

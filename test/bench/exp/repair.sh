@@ -13,7 +13,7 @@ VRRP=0 VIPS=$VIP ADVERT=1 PRIO=200 SERVICES=$RUN/services HTTP_LISTEN=127.0.0.1:
 farm_services $n
 passes() { in_ns lvs1 benchtool scrape http://$HTTP_LISTEN/metrics lvs_ha_ipvs_reconcile_duration_seconds_ | awk '/_sum/{s = $2} /_count/{c = $2} END{print s, c}'; }
 span() { awk -v a="$(json /tmp/writes.json first_ns)" -v b="$(json /tmp/writes.json last_ns)" 'BEGIN{print (b - a)/1e6}'; }
-begin() { agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1; wait_table lvs1 $n 120s || { tail -5 $RUN/lvs1/log >&2; exit 1; }; sleep 3; }
+begin() { agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1; wait_table lvs1 $n 120 || { tail -5 $RUN/lvs1/log >&2; exit 1; }; sleep 3; }
 begin
 # Nothing to do: CPU of everything the agent does in WINDOW seconds, a pass each second.
 window=20

@@ -9,7 +9,6 @@
 sizes=${2:-"100:1 1000:1 5000:5"} secs=${3:-10} CHECK=${4:-tcp}
 topo_up dr 1; rs_start 1; farm_up; ip -n lvs1 addr add $VIP/32 dev lo
 VRRP=${SCALE_VRRP:-0} VIPS=$VIP ADVERT=1 PRIO=200 TIMEOUT=${TIMEOUT:-2} ON_FAIL=remove SERVICES=$RUN/services
-checks() { in_ns lvs1 awk '$1=="Tcp:" && n++ {print $6}' /proc/net/snmp; } # connections begun (a half-open check is none at the server)
 busy() { awk '$1=="cpu"{printf "%.2f", ($2+$3+$4+$7+$8)/100}' /proc/stat; }
 val() { json "$1" "$2"; }
 for size in $sizes; do
@@ -22,10 +21,10 @@ for size in $sizes; do
   [ -n "$t1" ] || { tail -5 $RUN/lvs1/log >&2; say "table incomplete"; }
   sleep 1; benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p0; cpu_start=$(val /tmp/p0 cpu_ns)
   sleep "$(awk -v d="$DELAY" 'BEGIN{print 2*d + 2}')"
-  benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p1; c1=$(checks); b1=$(busy)
+  benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p1; c1=$(checks lvs1); b1=$(busy)
   sleep "$secs"
-  benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p2; c2=$(checks); b2=$(busy)
-  have=$(in_ns lvs1 benchtool count | awk '{print $2}')
+  benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p2; c2=$(checks lvs1); b2=$(busy)
+  have=$(count_table lvs1)
   # One change: another real server in the last service.
   echo "TCP $VIP:$((1000 + (n - 1) / 100)) rr DR 10.8.250.1:80 1" >>$RUN/services
   agent_conf lvs1 $RUN/lvs1
@@ -34,7 +33,7 @@ for size in $sizes; do
   witness -want 1 -match "${added%:*}:" -quiet 1s -timeout 20s; watch=$!
   benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p3; r0=$(now); agent_reload $RUN/lvs1; wait $watch
   say "reload: $(cat /tmp/writes.json)"
-  r1=$(val /tmp/writes.json complete_ns); left=$(in_ns lvs1 benchtool count | awk '{print $2}')
+  r1=$(val /tmp/writes.json complete_ns); left=$(count_table lvs1)
   sleep "$(awk -v d="$DELAY" 'BEGIN{print d + 1}')"; benchtool proc $(agent_pids $RUN/lvs1) >/tmp/p4
   awk -v a="$agent_name" -v n="$n" -v d="$DELAY" -v k="$CHECK" -v t0="$t0" -v t1="${t1:-0}" -v cs="$cpu_start" \
     -v p1="$(val /tmp/p1 cpu_ns)" -v p2="$(val /tmp/p2 cpu_ns)" -v w1="$(val /tmp/p1 at_ns)" -v w2="$(val /tmp/p2 at_ns)" \

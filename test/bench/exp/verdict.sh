@@ -16,7 +16,7 @@ awk -v at=$((n / 2)) -v r="$address:80" 'NR == at {$5 = r} {print}' $RUN/service
 # By its address: with DR keepalived writes the service's port for the server's.
 hex=$(hex_of $address:80) hex=${hex%:*}: tsv=/out/verdict.tsv; : >$tsv
 agent_conf lvs1 $RUN/lvs1; agent_start lvs1 $RUN/lvs1
-wait_table lvs1 $n 120s || { tail -5 $RUN/lvs1/log >&2; exit 1; }
+wait_table lvs1 $n 120 || { tail -5 $RUN/lvs1/log >&2; exit 1; }
 sleep $((2 * DELAY + 3)); say "all $n checked"
 for ((r = 1; r <= runs; r++)); do
   ip netns exec lvs1 benchtool tcp -if eth0 -any RST -src $address/32 >/tmp/rst & dump=$!

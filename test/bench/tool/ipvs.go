@@ -92,39 +92,3 @@ func cmdWatch(args []string) error {
 	}
 	return nil
 }
-
-// cmdCount waits for a number of destinations with a weight above zero.
-func cmdCount(args []string) error {
-	f := flag.NewFlagSet("count", flag.ExitOnError)
-	want := f.Int("want", 0, "destinations at least; 0 prints the number and ends")
-	every := f.Duration("every", 20*time.Millisecond, "time between looks")
-	timeout := f.Duration("timeout", time.Minute, "give up after")
-	match := f.String("match", "", "count only destinations that contain this")
-	f.Parse(args)
-	r, err := openTable()
-	if err != nil {
-		return err
-	}
-	defer r.file.Close()
-	for begin := time.Now(); ; time.Sleep(*every) {
-		n := r.read().active(*match)
-		if n >= *want {
-			fmt.Printf("%d %d\n", time.Now().UnixNano(), n)
-			return nil
-		}
-		if time.Since(begin) > *timeout {
-			return fmt.Errorf("%d destinations after %s, wanted %d", n, *timeout, *want)
-		}
-	}
-}
-
-// active counts the destinations with a weight whose key contains match.
-func (t weights) active(match string) int {
-	n := 0
-	for k, v := range t {
-		if v != isService && v != "0" && strings.Contains(k, match) {
-			n++
-		}
-	}
-	return n
-}

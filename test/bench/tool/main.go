@@ -20,7 +20,6 @@ var commands = map[string]struct {
 	"load":    {cmdLoad, "request through the VIP at a fixed rate, report gaps"},
 	"conns":   {cmdConns, "hold long connections through the VIP, report which survive"},
 	"watch":   {cmdWatch, "print changes of /proc/net/ip_vs with their time"},
-	"count":   {cmdCount, "wait until the IPVS table has a number of destinations"},
 	"proc":    {cmdProc, "print CPU time and memory of processes"},
 	"burn":    {cmdBurn, "keep CPUs busy"},
 	"writes":  {cmdWrites, "note each write to the IPVS table, seen by the kernel itself"},

@@ -29,12 +29,6 @@ FWM  00000007 wlc
 	if len(got) != len(want) {
 		t.Errorf("got %v", got)
 	}
-	if n := got.active(""); n != 2 {
-		t.Errorf("%d active destinations, wanted 2", n)
-	}
-	if n := got.active("0A000016"); n != 1 {
-		t.Errorf("%d active destinations that match, wanted 1", n)
-	}
 }
 
 func TestGaps(t *testing.T) {
