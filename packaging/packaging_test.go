@@ -74,6 +74,25 @@ func TestUnitLeavesWhatIsNeeded(t *testing.T) {
 	}
 }
 
+// A unit that is only wanted may start later than ours.
+func TestModulesComeFirst(t *testing.T) {
+	u := unit(t, "lvs-ha.service")
+	after := strings.Fields(strings.Join(u["After"], " "))
+	modules := 0
+	for _, wanted := range strings.Fields(strings.Join(u["Wants"], " ")) {
+		if !strings.HasPrefix(wanted, "modprobe@") {
+			continue
+		}
+		modules++
+		if !slices.Contains(after, wanted) {
+			t.Errorf("After= lacks %s", wanted)
+		}
+	}
+	if modules == 0 {
+		t.Error("no module is loaded before the speaker runs")
+	}
+}
+
 func TestExampleIsValidOnBothNodes(t *testing.T) {
 	for _, node := range []string{"lb1", "lb2"} {
 		c, problems := conf.Load("lvs-ha.example.toml", node)
