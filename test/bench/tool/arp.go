@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -61,17 +64,19 @@ func cmdARP(args []string) error {
 	}
 	request := arpMessage(arpRequest, itf.HardwareAddr, from, want)
 	stop := stopped()
-	go func() {
-		for next := time.Now().Add(*after); ; next = next.Add(*every) {
-			time.Sleep(time.Until(next))
-			_ = syscall.Sendto(fd, request, 0, to) // a lost request is followed by another
-		}
-	}()
+	runtime.GOMAXPROCS(2) // so that neither of the two waits for the other
+	asking := make(chan error, 1)
+	go func() { asking <- ask(fd, to, request, *after, *every) }()
 	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Usec: 100000}); err != nil {
 		return err
 	}
 	buf, oob := make([]byte, 256), make([]byte, 128)
 	for !stop.Load() {
+		select {
+		case err := <-asking:
+			return err
+		default:
+		}
 		n, oobn, _, sender, err := syscall.Recvmsg(fd, buf, oob, 0)
 		if err != nil {
 			continue // the receive timeout, to look at the flag
@@ -88,6 +93,26 @@ func cmdARP(args []string) error {
 		}
 	}
 	return nil
+}
+
+// ask sends a request every so often, for ever, from a thread in real time: one
+// who asks has a machine of his own, and does not wait for the director's programs.
+func ask(fd int, to syscall.Sockaddr, request []byte, after, every time.Duration) error {
+	runtime.LockOSThread()
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 60}, 0); err != nil {
+		return fmt.Errorf("real time: %w", err)
+	}
+	var next unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &next); err != nil {
+		return err
+	}
+	// Not the runtime's timers: another thread would have to wake this one.
+	for at := next.Nano() + int64(after); ; at += int64(every) {
+		next = unix.NsecToTimespec(at)
+		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &next, nil) == unix.EINTR {
+		}
+		_ = syscall.Sendto(fd, request, 0, to) // a lost request is followed by another
+	}
 }
 
 // arpMessage is a broadcast frame in which mac with address from asks for want.
