@@ -56,8 +56,9 @@
 //   - A master whose advertisement goes out late by more than a quarter of the
 //     interval advertises twice as often for the next 16: the same wait for a
 //     CPU leaves a shorter silence then.
-//   - A losing advertisement and priority 0 are answered at once, but once in
-//     an interval.
+//   - A losing advertisement is answered at once, but once in an interval;
+//     priority 0 at once, but twice at most in the least skew that a backup can
+//     have.
 //   - An instance whose director is not ready has priority 1 and does not
 //     preempt; a master whose director went away offers mastership: priority 0
 //     while it holds the addresses, and on as master at priority 1 if nobody

@@ -55,6 +55,7 @@ type Machine struct {
 
 	// Backup.
 	masterInterval time.Duration // MAdver: of the master, as adopted
+	adopted        bool          // masterInterval is a master's and not our own
 	downAt         Time
 	downBase       Time // what downAt counts from
 	zeroHeard      bool // downAt is a skew after downBase, not a master-down interval
@@ -76,6 +77,7 @@ type Machine struct {
 	held         bool // the addresses are on the link
 	announce     bool // a round is due as soon as they are
 	answeredAt   Time // last answer to a losing advertisement
+	zeroAt       Time // last answer to priority 0
 	reannounceAt Time // a round that waits for its spacing
 	reannounced  Time // last one
 	expiryAt     Time // a lost master's addresses are gone by then
@@ -334,7 +336,7 @@ func (m *Machine) start(now Time) {
 	case m.owner() && !m.preemptionSuppressed(now) && !m.cfg.Grouped:
 		m.enterMaster(now, CauseOwner, true)
 	default:
-		m.masterInterval = m.cfg.Interval
+		m.masterInterval, m.adopted = m.cfg.Interval, false
 		m.enterBackup(now, now, CauseStart, false)
 		if m.owner() && !m.preemptionSuppressed(now) {
 			m.own(now)

@@ -27,7 +27,7 @@ func (m *Machine) shorten() {
 // adopt takes the interval of a master that counts (RFC 9568 section 6.4.2).
 func (m *Machine) adopt(a *Advertisement) {
 	if m.cfg.Version == V3 {
-		m.masterInterval = a.Interval
+		m.masterInterval, m.adopted = a.Interval, true
 	}
 }
 

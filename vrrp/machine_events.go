@@ -95,7 +95,6 @@ func (m *Machine) stop(now Time) {
 
 func (m *Machine) reconfigure(now Time, c Config) {
 	before := m.priority
-	own := m.cfg.Interval
 	if c.Preempt != m.cfg.Preempt || c.PreemptDelay != m.cfg.PreemptDelay {
 		m.preemptAt = 0
 	}
@@ -108,7 +107,7 @@ func (m *Machine) reconfigure(now Time, c Config) {
 	m.priority = m.effective()
 	m.wants = m.wants && c.Grouped
 	m.groupFault = m.groupFault && c.Grouped
-	if c.Version == V2 || m.state != Backup || m.masterInterval == own {
+	if !m.adopted {
 		m.masterInterval = c.Interval
 	}
 	switch m.state {

@@ -7,7 +7,7 @@ import "net/netip"
 func (m *Machine) enterMaster(now Time, r TransitionReason, planned bool) {
 	m.leaveMaster() // nothing of an earlier term
 	m.unheard = false
-	m.masterInterval = m.cfg.Interval
+	m.masterInterval, m.adopted = m.cfg.Interval, false
 	m.advertise(now)
 	m.announce = true
 	m.do(Action{Kind: ActionHold})
@@ -16,7 +16,7 @@ func (m *Machine) enterMaster(now Time, r TransitionReason, planned bool) {
 
 // leaveMaster forgets what only a master has.
 func (m *Machine) leaveMaster() {
-	m.advertAt, m.hurryUntil, m.answeredAt, m.expiryAt = 0, 0, 0, 0
+	m.advertAt, m.hurryUntil, m.answeredAt, m.zeroAt, m.expiryAt = 0, 0, 0, 0, 0
 	m.reannounceAt, m.reannounced = 0, 0
 	m.claimAt, m.claimedAt = 0, 0
 	m.tieAt, m.tieHeard = 0, 0
@@ -44,7 +44,7 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		m.successor(now, a, from)
 	case p == 0 && m.offerUntil != 0:
 	case p == 0:
-		m.answer(now)
+		m.answerZero(now)
 	case p == m.priority && order == 0:
 		m.count(CountOwnAddress)
 	case p == m.priority && order > 0 && m.tieWaits(now, a.Interval):
@@ -103,6 +103,18 @@ func (m *Machine) answer(now Time) {
 		return
 	}
 	m.answeredAt = now
+	m.advertise(now)
+}
+
+// answerZero: without an answer the backups of whoever sent priority 0 take
+// over within their skew. So it comes at once, or after a part of the least one.
+func (m *Machine) answerZero(now Time) {
+	least := Skew(m.cfg.Version, OwnerPriority, m.cfg.Interval)
+	if m.zeroAt != 0 && now.Sub(m.zeroAt) < least {
+		m.advertAt = min(m.advertAt, m.zeroAt.Add(least))
+		return
+	}
+	m.zeroAt, m.answeredAt = now, now
 	m.advertise(now)
 }
 

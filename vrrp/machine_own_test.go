@@ -281,6 +281,50 @@ func TestReconfigure(t *testing.T) {
 	}
 }
 
+// The master's interval counts, whatever the own one becomes: the master has
+// not been told of the new configuration yet.
+func TestReconfigureOfABackupKeepsTheMastersInterval(t *testing.T) {
+	short := testConfig()
+	short.Interval = 100 * time.Millisecond
+	r := newRig(t, testConfig())
+	r.up("init -> backup (start)")
+	r.at(time.Second)
+	r.step(adv(200, time.Second, addrC))
+	r.at(1100 * time.Millisecond)
+	r.expect("", Event{Kind: EventReconfigure, Config: &short})
+	if d, _ := r.m.Deadline(); d != at(4609375*time.Microsecond) {
+		t.Errorf("deadline %v", d.Sub(start))
+	}
+	// Nobody was heard: the own one counts.
+	r = newRig(t, testConfig())
+	r.up("init -> backup (start)")
+	r.expect("", Event{Kind: EventReconfigure, Config: &short})
+	if d, _ := r.m.Deadline(); d != at(360937500*time.Nanosecond) {
+		t.Errorf("deadline %v", d.Sub(start))
+	}
+	// While it releases it hears the next master.
+	r = master(t, short)
+	r.step(Event{Kind: EventRelease})
+	r.step(adv(50, time.Second, addrC))
+	heard := r.now
+	r.expect("", Event{Kind: EventReconfigure, Config: &short})
+	r.now = r.now.Add(200 * time.Millisecond)
+	r.expect("drop; releasing -> backup (released, planned)", Event{Kind: EventTimer})
+	if d, _ := r.m.Deadline(); d != heard.Add(3609375*time.Microsecond) {
+		t.Errorf("deadline %v after the next master was heard", d.Sub(heard))
+	}
+	// In version 2 all have one interval.
+	v2, other := testConfig(), testConfig()
+	v2.Version, other.Version, v2.Interval = V2, V2, 3*time.Second
+	r = newRig(t, v2)
+	r.up("init -> backup (start)")
+	r.step(adv(200, 3*time.Second, addrC))
+	r.expect("", Event{Kind: EventReconfigure, Config: &other})
+	if d, _ := r.m.Deadline(); d != at(3609375*time.Microsecond) {
+		t.Errorf("deadline %v", d.Sub(start))
+	}
+}
+
 func TestStalled(t *testing.T) {
 	// A master sends once what waited was read, and only a better one ends it.
 	r := master(t, testConfig())

@@ -354,6 +354,23 @@ func TestRFC9568_6_4_3_PriorityZeroIsAnswered(t *testing.T) {
 	}
 }
 
+// The backups of whoever sends priority 0 count with their skews only, so the
+// answer cannot wait, though a losing advertisement was answered a moment ago.
+func TestRFC9568_6_4_3_PriorityZeroIsAnsweredBeforeAnySkew(t *testing.T) {
+	r := master(t, testConfig())
+	r.at(4 * time.Second)
+	r.expect("count lower-priority; send 100; announce round", adv(50, time.Second, addrC))
+	r.at(4100 * time.Millisecond)
+	r.expect("count priority-zero-received; send 100", adv(0, time.Second, addrC))
+	// A flood gets one answer in the least skew that there is.
+	for d := 4101 * time.Millisecond; d < 4103*time.Millisecond; d += 100 * time.Microsecond {
+		r.at(d)
+		r.expect("count priority-zero-received", adv(0, time.Second, addrC))
+	}
+	r.timer(4100*time.Millisecond+time.Second/256, "send 100")
+	r.timer(5100*time.Millisecond+time.Second/256, "send 100")
+}
+
 func TestRFC9568_6_4_3_HigherWins(t *testing.T) {
 	r := master(t, testConfig())
 	r.at(4 * time.Second)

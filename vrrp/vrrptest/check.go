@@ -68,6 +68,12 @@ func (c check) actions(actions []vrrp.Action) {
 			s.violate(n, "heard %v as master with %d, yields %t", c.event, c.priority, !yields)
 		}
 	}
+	if c.before == vrrp.Master && after == vrrp.Master && !c.offering && c.event.Kind == vrrp.EventAdvertisement && c.event.Advertisement.Priority == 0 {
+		// Whoever heard it too takes over within its skew, unless it hears us.
+		if d, ok := n.m.Deadline(); sent == 0 && (!ok || d > s.now.Add(skew(n.Config.Version, vrrp.OwnerPriority, n.Config.Interval))) {
+			s.violate(n, "heard priority 0 as master and does not say that it is there")
+		}
+	}
 	if c.before == vrrp.Backup && after == vrrp.Backup && n.unheard && sent == 0 && c.hearsMaster() {
 		s.violate(n, "was master where nobody heard it, and does not tell %v", c.event.Source)
 	}

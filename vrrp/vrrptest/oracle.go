@@ -156,8 +156,12 @@ func (o *oracle) offers(n *Node) {
 	}
 }
 
-// reload: nothing is known until the next advertisement.
+// reload: whose master was heard goes on with its interval; else nothing is
+// known until the next advertisement.
 func (o *oracle) reload(n *Node) {
+	if n.Config.Version == vrrp.V3 && n.m.State() == vrrp.Backup && o.from >= 0 {
+		return
+	}
 	o.earliest, o.latest, o.lowerEarliest, o.from = 0, 0, 0, -1
 	o.interval = min(o.interval, n.Config.Interval)
 }
