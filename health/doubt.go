@@ -188,6 +188,8 @@ func (d *doubt) look(now int64) (why DoubtReason, freeze bool) {
 	}
 	canaryWell := d.canaryTrusted && !d.canaryFails
 	switch {
+	case len(d.hosts) == 0: // no probe but the canary, so nothing that could be misjudged
+		return NoDoubt, false
 	case late*100 > begun: // the 99th percentile is above the limit
 		return DoubtLate, true
 	case local*10 >= ended && local > 0:

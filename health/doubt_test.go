@@ -77,6 +77,20 @@ func TestDoubtReasons(t *testing.T) {
 	}
 }
 
+// A director that only elects has no probes to misjudge, and keeps its
+// priority however late its canary is.
+func TestNothingToDoubt(t *testing.T) {
+	b := newDoubtBench(0, time.Second)
+	for range 60 {
+		b.begun(b.now, int64(time.Second))
+		b.canary(b.now, soft)
+		b.now += int64(50 * time.Millisecond)
+	}
+	if b.doubting || b.frozen {
+		t.Errorf("doubts itself: %q", b.why)
+	}
+}
+
 // Half of the servers is not most of them, and old failures are none.
 func TestDoubtMostServers(t *testing.T) {
 	b := newDoubtBench(4, 100*time.Millisecond)

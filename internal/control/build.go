@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"lvs-ha/health"
 	"lvs-ha/internal/director"
 	"lvs-ha/ipvsctl"
 	"lvs-ha/vrrp"
@@ -41,8 +42,26 @@ func NewDocument(s *director.Snapshot, version string) *Document {
 		d.Sync = &Sync{Interface: s.Sync.Interface, ID: int(s.Sync.ID), Follow: s.Sync.Follow, Running: roles(s.Sync.Running),
 			Wanted: roles(s.Sync.Wanted), BehindSince: when(s.Sync.BehindSince)}
 	}
-	d.assess(s.Warnings)
+	warnings := s.Warnings
+	if w := doubting(s.Checks.Doubt); w != "" {
+		warnings = append([]string{w}, warnings...)
+	}
+	d.assess(warnings)
 	return d
+}
+
+// doubting tells why the priorities are lower than configured while this
+// machine distrusts its probes (docs/checks.md, Self-doubt); "" if it does not.
+func doubting(x health.Doubt) string {
+	if !x.Doubting {
+		return ""
+	}
+	why := map[health.DoubtReason]string{
+		health.DoubtLate:   "its probes start late: look for what takes the processor",
+		health.DoubtLocal:  "its probes fail by its own fault: descriptors, ports, routes",
+		health.DoubtCanary: "most servers fail, and its own loopback too",
+	}[x.Why]
+	return fmt.Sprintf("this director doubts itself, every priority is lower by %d (%s)", -director.DoubtDelta, why)
 }
 
 func newVRRP(i *link.InstanceStatus) VRRP {

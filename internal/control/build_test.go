@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lvs-ha/health"
 	"lvs-ha/internal/director"
 	"lvs-ha/vrrp"
 )
@@ -140,6 +141,9 @@ func TestAssess(t *testing.T) {
 		}, StateDegraded, "the last reload was refused, the configuration before it is in force: x.toml:1: bad (and 2 more lines)"},
 		{"not ready", func(s *director.Snapshot) { s.Ready = false }, StateDegraded, "not ready: until every service is judged and applied this director does not preempt"},
 		{"sync", func(s *director.Snapshot) { s.Sync = fixture().Sync }, StateDegraded, "the connection sync daemon runs as backup, not in the role of edge"},
+		{"self-doubt", func(s *director.Snapshot) {
+			s.Checks.Doubt = health.Doubt{Doubting: true, Why: health.DoubtLate}
+		}, StateDegraded, "this director doubts itself, every priority is lower by 60 (its probes start late: look for what takes the processor)"},
 		{"own warning", func(s *director.Snapshot) { s.Warnings = []string{"a word"} }, StateDegraded, "a word"},
 	} {
 		s := fixture()
