@@ -29,7 +29,7 @@ func (a vipAddresses) Watch(name string, f func(speaker.Interface)) (cancel func
 
 func (a vipAddresses) Holder(in vrrp.Instance, report func(speaker.Report)) speaker.Holder {
 	h := a.monitor.NewHolder(holderConfig(in), a.log.With("vrrp_instance", in.Name), func(r vip.Report) {
-		report(speaker.Report{Phase: speaker.Phase(r.Phase), Order: r.Order, Err: r.Err, Restored: r.Restored, Foreign: r.Foreign})
+		report(speaker.Report{Phase: speaker.Phase(r.Phase), Order: r.Order, Err: r.Err, Restored: r.Restored, Foreign: r.Foreign, Age: r.Age})
 	})
 	out := &holder{Holder: h}
 	out.advertised.Store(int64(len(in.Addresses)))

@@ -57,6 +57,9 @@ type Report struct {
 	// Foreign addresses were on their link for ever before us. They are used
 	// as they are: no lifetime, not removed.
 	Foreign []netip.Prefix
+	// Age of the oldest lifetime among the addresses that are ours, while they
+	// are wanted: how long ago it was set. Below 0 if all of them are Foreign.
+	Age time.Duration
 }
 
 // AddressStatus of one address.

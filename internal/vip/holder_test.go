@@ -411,6 +411,67 @@ func TestHolderReconfigured(t *testing.T) {
 	})
 }
 
+// A shorter lifetime counts from the moment it was asked for: whoever waits for
+// renewals expects them more often from then on.
+func TestHolderRenewsForAShorterLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := two()
+		c.Lifetime = time.Minute
+		b := newBench(t, c)
+		b.h.Hold()
+		synctest.Wait()
+		b.k.take()
+		time.Sleep(10 * time.Second)
+		b.h.Reconfigure(two())
+		synctest.Wait()
+		expect(t, "at once", b.k.take(), "renew 10.0.0.1/32", "renew 10.0.0.2/32")
+		if r := b.r.last(); r.Phase != Held || r.Age != 0 {
+			t.Errorf("report %+v", r)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		expect(t, "a third later", b.k.take(), "renew 10.0.0.1/32", "renew 10.0.0.2/32")
+		b.h.Reconfigure(c)
+		synctest.Wait()
+		expect(t, "a longer one has time", b.k.take())
+		b.stop()
+	})
+}
+
+// The age in a report is that of the address that was not renewed.
+func TestHolderTellsOfTheOldestLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, two())
+		b.k.addrs[2] = []fakeAddress{{InterfaceAddress{Prefix: netip.MustParsePrefix("10.0.0.2/32"), Permanent: true}, time.Time{}}}
+		b.h.Hold()
+		synctest.Wait()
+		if r := b.r.last(); r.Phase != Held || r.Age != 0 {
+			t.Errorf("report %+v", r)
+		}
+		time.Sleep(time.Second)
+		b.k.fail(errors.New("out of memory"))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if r := b.r.last(); r.Phase != Held || r.Err == nil || r.Age != 3*time.Second {
+			t.Errorf("after a renewal that failed %+v", r)
+		}
+		b.k.fail(nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r := b.r.last(); r.Phase != Held || r.Err != nil || r.Age != 0 {
+			t.Errorf("after one that worked %+v", r)
+		}
+		c := two()
+		c.Addresses = c.Addresses[1:]
+		b.h.Reconfigure(c)
+		synctest.Wait()
+		if r := b.r.last(); r.Phase != Held || len(r.Foreign) != 1 || r.Age >= 0 {
+			t.Errorf("nothing is ours, but %+v", r)
+		}
+		b.stop()
+	})
+}
+
 func TestHolderRemovesOnlyStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeKernel()

@@ -27,6 +27,7 @@ type have struct {
 	index   int
 	present bool
 	foreign bool
+	since   time.Time // its lifetime was set then; zero: never by us
 	renewAt time.Time
 }
 
@@ -90,6 +91,7 @@ type pass struct {
 // turn does what is due and returns when to come again.
 func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 	reconfigured := !w.started || !sameConfig(want.config, w.done.config)
+	shorter := want.config.Lifetime < w.done.config.Lifetime
 	ordered := !w.started || want.order != w.done.order
 	looked := want.changed != w.done.changed
 	valid := want.full+want.quick > want.void
@@ -103,6 +105,13 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 
 	if reconfigured {
 		w.reconfigure(want.config)
+	}
+	if shorter { // what was set so far may be due later than the new one ends
+		for _, h := range w.have {
+			if !h.renewAt.IsZero() {
+				h.renewAt = now
+			}
+		}
 	}
 	clear(w.links)
 	clear(w.lists)
@@ -257,7 +266,7 @@ func (w *worker) ensure(p *pass, k key) {
 			return
 		}
 		h.present = true
-		h.renewAt = p.now.Add(lifetime / 3)
+		h.since, h.renewAt = p.now, p.now.Add(lifetime/3)
 		p.added = append(p.added, k)
 		if was {
 			p.restored = append(p.restored, k.prefix)
@@ -268,7 +277,7 @@ func (w *worker) ensure(p *pass, k key) {
 			p.fail(fmt.Errorf("cannot renew %s on %s: %w", k.prefix, k.iface, err))
 			return
 		}
-		h.renewAt = p.now.Add(lifetime / 3)
+		h.since, h.renewAt = p.now, p.now.Add(lifetime/3)
 		p.renewed = true
 	}
 }
@@ -340,6 +349,7 @@ func (w *worker) outcome(p *pass, force bool) {
 	}
 	r := Report{Phase: w.phase, Order: w.done.order, Err: w.err, Missing: p.missing, Restored: p.restored}
 	if w.done.hold {
+		r.Age = w.age(p.now)
 		for _, k := range w.order {
 			if w.have[k].foreign {
 				r.Foreign = append(r.Foreign, k.prefix)
@@ -347,6 +357,17 @@ func (w *worker) outcome(p *pass, force bool) {
 		}
 	}
 	w.h.report(r)
+}
+
+// age of the oldest lifetime that we have to renew; below 0 for none.
+func (w *worker) age(now time.Time) time.Duration {
+	oldest := time.Duration(-1)
+	for _, k := range w.order {
+		if h := w.have[k]; !h.foreign && !h.since.IsZero() {
+			oldest = max(oldest, now.Sub(h.since))
+		}
+	}
+	return oldest
 }
 
 // publish makes what is known of each address readable from everywhere.

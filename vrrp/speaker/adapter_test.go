@@ -33,7 +33,7 @@ func (a addresses) Watch(name string, f func(speaker.Interface)) func() {
 func (a addresses) Holder(in vrrp.Instance, report func(speaker.Report)) speaker.Holder {
 	h := a.m.NewHolder(holderConfig(in), a.log.With("instance", in.Name), func(r vip.Report) {
 		report(speaker.Report{
-			Phase: phases[r.Phase], Order: r.Order, Err: r.Err, Restored: r.Restored, Foreign: r.Foreign,
+			Phase: phases[r.Phase], Order: r.Order, Err: r.Err, Restored: r.Restored, Foreign: r.Foreign, Age: r.Age,
 		})
 	})
 	return holder{h, len(in.Addresses)}

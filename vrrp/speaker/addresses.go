@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"lvs-ha/vrrp"
 	"lvs-ha/vrrp/link"
@@ -80,4 +81,6 @@ type Report struct {
 	Err      error  // why Waiting or Dropping
 	Restored []netip.Prefix
 	Foreign  []netip.Prefix
+	// Age of the oldest lifetime of an address that is ours; below 0 if none is.
+	Age time.Duration
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"lvs-ha/vrrp"
@@ -289,24 +290,28 @@ func resumeTogether(added []*instance) {
 	}
 }
 
-// track has the interfaces watched that an instance depends on. They count as
-// bad until they were seen up.
+// track has the interfaces watched that an instance depends on. It begins with
+// their state as it is: what is only named anew must not count as bad.
 func (s *Speaker) track(m *member, list []vrrp.Track, plan *change) {
 	for _, c := range m.watches {
 		c()
 	}
 	m.watches = nil
 	in := m.in
-	tracks := make([]track, len(list))
+	tracks, seen := make([]track, len(list)), make([]atomic.Bool, len(list))
 	for i, t := range list {
 		tracks[i].Track = t
-		plan.starts = append(plan.starts, func() {
-			m.watches = append(m.watches, s.o.Addresses.Watch(t.Name, func(x Interface) {
-				s.loop.box.post(func() { in.tracked(x.Name, x.Up) })
-			}))
-		})
+		m.watches = append(m.watches, s.o.Addresses.Watch(t.Name, func(x Interface) {
+			seen[i].Store(x.Up)
+			s.loop.box.post(func() { in.tracked(x.Name, x.Up) })
+		}))
 	}
-	plan.tracks = append(plan.tracks, func() { in.tracks = tracks })
+	plan.tracks = append(plan.tracks, func() {
+		for i := range tracks {
+			tracks[i].up = seen[i].Load()
+		}
+		in.tracks = tracks
+	})
 }
 
 // clear takes away what an instance leaves behind that has ended.

@@ -77,6 +77,7 @@ type warnings struct {
 	foreign  bool
 	rejected time.Duration // when the last rejected packet was logged
 	claim    time.Duration // likewise a foreign claim
+	renewal  time.Duration // and a renewal that failed
 }
 
 func newInstance(spec vrrp.Instance, p *port, l *loop) *instance {
@@ -204,6 +205,17 @@ func (in *instance) patience() time.Duration { return lifetime(&in.spec) * 2 / 3
 // firstPatience is the bound when they cannot be put on at all.
 const firstPatience = time.Second
 
+// paused: nobody here could run for some time. A pause in which a renewal would
+// have been due is no failure of the addresses: the holder gets the time to see
+// after them, and tells what it finds.
+func (in *instance) paused(at, late time.Duration) {
+	if in.failAt == 0 || late < lifetime(&in.spec)/3 {
+		return
+	}
+	in.order = in.holder.Hold()
+	in.failAt = max(in.failAt, at+firstPatience)
+}
+
 func lifetime(spec *vrrp.Instance) time.Duration {
 	if spec.Lifetime > 0 {
 		return spec.Lifetime
@@ -309,7 +321,14 @@ func (in *instance) reported(r Report) {
 	}
 	switch r.Phase {
 	case Held:
-		in.failAt = now() + in.patience()
+		if at := now(); r.Err != nil && (in.warned.renewal == 0 || at-in.warned.renewal >= logEvery) {
+			in.warned.renewal = at
+			in.log.Warn("cannot renew all addresses, trying again", "event", "addresses_unrenewed", "err", r.Err)
+		}
+		in.failAt = 0 // what is somebody else's for ever has nothing to renew
+		if r.Age >= 0 {
+			in.failAt = now() + in.patience() - r.Age
+		}
 		if in.held {
 			return // a renewal
 		}

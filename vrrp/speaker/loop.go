@@ -175,6 +175,7 @@ func (l *loop) stalled(at time.Duration) {
 		return
 	}
 	for _, in := range l.instances {
+		in.paused(at, late)
 		if late > in.machine.MasterDown() {
 			in.log.Warn("could not run for longer than the master-down interval", "event", "stalled", "late", late)
 			in.step(in.monotone(at), vrrp.Event{Kind: vrrp.EventStalled})
