@@ -58,7 +58,7 @@
 //     CPU leaves a shorter silence then.
 //   - A losing advertisement is answered at once, but once in an interval;
 //     priority 0 at once, but twice at most in the least skew that a backup can
-//     have.
+//     have. Either tells of a second master: the addresses are announced again.
 //   - An instance whose director is not ready has priority 1 and does not
 //     preempt; a master whose director went away offers mastership: priority 0
 //     while it holds the addresses, and on as master at priority 1 if nobody

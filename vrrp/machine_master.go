@@ -43,8 +43,11 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		m.transition(Releasing, CauseOffer, true)
 		m.successor(now, a, from)
 	case p == 0 && m.offerUntil != 0:
+		m.reannounceAt = m.offerUntil // if nobody takes it
 	case p == 0:
+		// There were two, and one of them gives up before it has heard us.
 		m.answerZero(now)
+		m.reannounce(now)
 	case p == m.priority && order == 0:
 		m.count(CountOwnAddress)
 	case p == m.priority && order > 0 && m.tieWaits(now, a.Interval):

@@ -28,6 +28,7 @@ func (s *Segment) do(o *Op) {
 		s.disturbed = max(s.disturbed, s.now)
 		s.lastFault = max(s.lastFault, s.now.Add(o.lasts())) // it may have had to wait
 	}
+	defer s.reopen()
 	n := s.nodes[o.Node]
 	switch o.Kind {
 	case OpStart:

@@ -25,7 +25,7 @@
 //	go test ./vrrp/vrrptest -run Histories -lvsha.seed=42   one, with its transcript
 //	make test-long                                    a million of them, first of all
 //
-// # What must hold (see check.go, holding.go, judge.go, oracle.go)
+// # What must hold (see check.go, holding.go, judge.go, clients.go, oracle.go)
 //
 //   - Convergence: after the last fault there is one master in each connected
 //     part, and it is the right one, within three times the slowest interval,
@@ -45,7 +45,8 @@
 //     as all of it want to, and hands over when one of it has to; in the end a
 //     host whose group is not master has a master on some lane that it has no
 //     right to replace.
-//   - The winner of two masters announces again.
+//   - The winner of two masters announces again, and so in the end everybody
+//     believes the master who hears it and could know that they heard another.
 //   - A rejected packet changes nothing.
 //   - Nothing panics, and nothing spins.
 package vrrptest

@@ -66,6 +66,9 @@ func (h *History) Run(seed uint64, log io.Writer) string {
 		end = s.lastFault.Sub(epoch) + s.Bound() + quietAfter
 		s.Run(max(end, s.elapsed()+time.Second))
 	}
+	if s.Settled() {
+		s.judgeClients()
+	}
 	h.Steps += uint64(s.steps)
 	h.Packets += uint64(s.packets)
 	h.Faults += uint64(len(h.ops))

@@ -89,6 +89,8 @@ var mutations = []struct {
 		old: "m.advertAt = planned.Add(every)", new: "m.advertAt = planned.Add(2 * every)"},
 	{name: "priority 0 answered once in an interval", file: "../machine_master.go", slow: true,
 		old: "		m.answerZero(now)\n", new: "		m.answer(now)\n"},
+	{name: "second master that gives up leaves its announcement behind", file: "../machine_master.go",
+		old: "		m.answerZero(now)\n		m.reannounce(now)\n", new: "		m.answerZero(now)\n"},
 	{name: "reload takes a backup's adopted interval away", file: "../machine_events.go", slow: true,
 		old: "	if !m.adopted {\n", new: "	if true {\n"},
 	{name: "backup of a stalled loop does not wait", file: "../machine_events.go", slow: true,

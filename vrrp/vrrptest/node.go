@@ -69,6 +69,8 @@ type Node struct {
 	lastSent     vrrp.Time
 	lastPriority uint8
 	announcedAt  vrrp.Time
+	masterSince  vrrp.Time
+	signs        [MaxNodes]vrrp.Time // last sign of each other node that it had as master
 
 	oracle oracle
 }
@@ -248,6 +250,9 @@ func (n *Node) arm() {
 
 // arrive takes a packet from the wire.
 func (n *Node) arrive(p *moment) {
+	if p.size == 0 {
+		n.seg.heardBeside(n, int(p.from))
+	}
 	switch {
 	case n.m == nil || !n.linkUp:
 	case n.stalled():
@@ -262,6 +267,7 @@ func (n *Node) arrive(p *moment) {
 // receive is what a speaker does with a packet: what is rejected touches nothing.
 func (n *Node) receive(p *moment) {
 	if p.size == 0 { // somebody announced the addresses
+		n.sign(int(p.from))
 		n.step(vrrp.Event{Kind: vrrp.EventClaim})
 		return
 	}
@@ -281,6 +287,7 @@ func (n *Node) receive(p *moment) {
 			s.violate(n, "accepted a packet with flaw %d", p.flaw)
 		}
 		n.oracle.hears(n, &n.adv, int(p.from))
+		n.sign(int(p.from))
 		n.step(vrrp.Event{Kind: vrrp.EventAdvertisement, Advertisement: &n.adv, Source: h.Src})
 		return
 	}
@@ -328,7 +335,7 @@ func (n *Node) step(e vrrp.Event) {
 			n.left = n.left || a.From == vrrp.Master
 			n.oracle.moved(n, a, e)
 			if a.To == vrrp.Master {
-				n.told = false
+				n.told, n.masterSince = false, s.now
 			}
 		case vrrp.ActionCount:
 		}

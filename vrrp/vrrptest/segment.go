@@ -52,6 +52,7 @@ type Segment struct {
 	// Of two that hold the addresses of one lane.
 	sharedSince [MaxNodes][MaxNodes]vrrp.Time
 	shared      bool
+	clients     clients
 	promises    []promise
 	violation   string
 	steps       int
@@ -85,6 +86,7 @@ func (s *Segment) Reset(seed uint64, nodes []NodeConfig) {
 	s.arrival = [MaxNodes][MaxNodes]vrrp.Time{}
 	s.loss, s.dup, s.delay = 0, 0, 0
 	s.disturbed, s.lastFault, s.reloaded, s.settled, s.dual = 0, 0, false, false, false
+	s.resetClients()
 	s.promises = s.promises[:0]
 	s.violation, s.steps, s.packets = "", 0, 0
 	s.log, s.sends = nil, false
@@ -327,6 +329,7 @@ func (s *Segment) announce(n *Node) {
 	if !n.linkUp {
 		return
 	}
+	s.heardBeside(n, n.id)
 	for _, to := range n.peers {
 		s.carry(n.id, to.id, nil, true, flawNone)
 	}
