@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"testing"
 
 	"lvs-ha/internal/hooks"
@@ -31,6 +32,9 @@ func TestNotifyEventHasTheWordsOfKeepalived(t *testing.T) {
 		if ok != (c.want != "") || ok && (e.State != c.want || e.From != c.before || e.Kind != hooks.Transition || e.Seq != 3 || e.Priority != 90) {
 			t.Errorf("%v to %v (%v): %+v, %v", c.from, c.to, c.reason, e, ok)
 		}
+	}
+	if e, ok := notifyEvent(link.Transition{Instance: "edge", From: vrrp.Backup, To: vrrp.Backup, Master: netip.MustParseAddr("10.0.0.2")}); ok {
+		t.Errorf("who is master, which is no change: %+v", e)
 	}
 	e, ok := notifyEvent(link.Transition{Instance: "edge", From: vrrp.Master, To: vrrp.Master, Reassert: true})
 	if !ok || e.Kind != hooks.Reassert || e.State != hooks.Master {

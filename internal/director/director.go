@@ -13,6 +13,7 @@ import (
 	"lvs-ha/health"
 	"lvs-ha/internal/histogram"
 	"lvs-ha/ipvsctl"
+	"lvs-ha/vrrp"
 	"lvs-ha/vrrp/link"
 )
 
@@ -228,7 +229,6 @@ func (d *Director) Run(ctx context.Context) error {
 			return nil
 		case <-beat.C:
 			d.notify()
-			d.ask()
 			continue
 		case <-timer.C:
 		case <-d.box.wake:
@@ -245,7 +245,6 @@ func (d *Director) Run(ctx context.Context) error {
 			d.decide()
 		}
 		d.judge()
-		d.ask()
 		d.finish()
 	}
 }
@@ -294,13 +293,17 @@ func (d *Director) OnDoubt(x health.Doubt) {
 	})
 }
 
-// OnTransition takes a change of role. It does not block.
+// OnTransition takes a change of role, or who is master. It does not block.
 func (d *Director) OnTransition(t link.Transition) {
 	d.box.post(func() {
 		if t.Seq <= d.roleSeq {
 			return
 		}
 		d.roleSeq = t.Seq
+		if t.Master.IsValid() {
+			d.heard(t.Instance, t.Master)
+			return
+		}
 		if d.roles[t.Instance].Since.After(t.At) {
 			// Queued before this director started: the status told something newer.
 			return
@@ -325,8 +328,10 @@ func (d *Director) posture() {
 // takeStatus remembers what the speaker told of itself.
 func (d *Director) takeStatus(st *link.Status) {
 	d.status, d.statusAt = st, time.Now()
-	d.takeMasters(st)
 	for _, i := range st.Instances {
+		if i.State == vrrp.Backup && i.MasterSource.IsValid() {
+			d.heard(i.Name, i.MasterSource)
+		}
 		if have, ok := d.roles[i.Name]; !ok || (have.State != i.State && i.Since.After(have.Since)) {
 			d.roles[i.Name] = Role{State: i.State, Since: i.Since, Was: i.State}
 		}

@@ -1,14 +1,12 @@
 package director
 
 import (
-	"context"
 	"net/netip"
 	"reflect"
 	"time"
 
 	"lvs-ha/conf"
 	"lvs-ha/vrrp"
-	"lvs-ha/vrrp/link"
 )
 
 // A TCP connection in its handshake, or so young that the sync daemon has not
@@ -28,15 +26,9 @@ type Stragglers struct {
 	Take bool
 }
 
-const (
-	// StragglerTime after a hand-over is that of the sync daemons' overlap: what
-	// is established by then has been copied, and nothing is copied later.
-	StragglerTime = SyncOverlap
-
-	askMaster  = 5 * time.Second // who is master, as backup; it seldom changes without us
-	askUnknown = time.Second     // or is not known
-	askTimeout = time.Second
-)
+// StragglerTime after a hand-over is that of the sync daemons' overlap: what
+// is established by then has been copied, and nothing is copied later.
+const StragglerTime = SyncOverlap
 
 // stragglers decides about them.
 func (d *Desired) stragglers(s *State) {
@@ -74,9 +66,7 @@ func (d *Desired) stragglers(s *State) {
 
 // strayState is the loop's part of it.
 type strayState struct {
-	masters map[string]netip.Addr // last heard as backup, by instance; never changed, but replaced
-	asking  bool                  // the speaker, who is master
-	asked   time.Time
+	masters map[string]netip.Addr // heard last as backup, by instance; never changed, but replaced
 	// As handed on last.
 	config *conf.Config
 	told   []Stragglers
@@ -98,51 +88,16 @@ func (d *Director) straggle() {
 	d.o.Stragglers(d.top.Config, d.strays.told)
 }
 
-// takeMasters learns from the speaker's status who is master where we are backup.
-func (d *Director) takeMasters(st *link.Status) {
-	for i := range st.Instances {
-		in := &st.Instances[i]
-		if in.State != vrrp.Backup || !in.MasterSource.IsValid() || d.strays.masters[in.Name] == in.MasterSource {
-			continue
-		}
-		// A decision may hold the present map.
-		masters := make(map[string]netip.Addr, len(d.strays.masters)+1)
-		for k, v := range d.strays.masters {
-			masters[k] = v
-		}
-		masters[in.Name] = in.MasterSource
-		d.strays.masters, d.dirty = masters, true
-	}
-}
-
-// ask has the speaker tell who is master, where we are backup and do not know,
-// or have not asked for a while.
-func (d *Director) ask() {
-	if d.strays.asking || d.top == nil || d.o.Stragglers == nil || !returns(d.top.Config) {
+// heard learns who is master of an instance whose backup we are.
+func (d *Director) heard(instance string, master netip.Addr) {
+	if d.strays.masters[instance] == master {
 		return
 	}
-	due := false
-	for name, r := range d.roles {
-		wait := askMaster
-		if !d.strays.masters[name].IsValid() {
-			wait = askUnknown
-		}
-		due = due || r.State == vrrp.Backup && (r.Since.After(d.strays.asked) || time.Since(d.strays.asked) >= wait)
+	// A decision may hold the present map.
+	masters := make(map[string]netip.Addr, len(d.strays.masters)+1)
+	for k, v := range d.strays.masters {
+		masters[k] = v
 	}
-	if !due {
-		return
-	}
-	d.strays.asking, d.strays.asked = true, time.Now()
-	ctx := d.runCtx
-	d.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		st, err := d.o.Speaker.Status(ctx)
-		d.box.post(func() {
-			d.strays.asking = false
-			if err == nil {
-				d.takeMasters(st)
-			}
-		})
-	})
+	masters[instance] = master
+	d.strays.masters, d.dirty, d.rest = masters, true, time.Time{}
 }

@@ -17,7 +17,7 @@ import (
 	"lvs-ha/vrrp/link"
 )
 
-var other = netip.MustParseAddr("192.0.2.2")
+var other, third = netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
 
 // TestPlanStragglers: a backup knows where stragglers go before it needs it; a
 // new master sends them back for 3 s; who was master takes them for 3 s.
@@ -74,7 +74,7 @@ func TestPlanStragglers(t *testing.T) {
 	}
 }
 
-// TestStragglersFollowTheSpeaker: the director asks who is master, and hands on
+// TestStragglersFollowTheSpeaker: the director is told who is master, and hands on
 // each new decision once; in a pause there is none, and the host is told.
 func TestStragglersFollowTheSpeaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -117,18 +117,17 @@ func TestStragglersFollowTheSpeaker(t *testing.T) {
 		want("at the start", [][]Stragglers{nil})
 		h.role(1, vrrp.Init, vrrp.Backup, false)
 		want("nobody heard", nil)
-		h.speaker.mu.Lock()
-		h.speaker.status.Instances = []link.InstanceStatus{{Name: "edge", State: vrrp.Backup, MasterSource: other}}
-		h.speaker.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		want("the master is known", edge(other, false))
-		h.role(2, vrrp.Backup, vrrp.Master, true)
+		h.d.OnTransition(link.Transition{Seq: 2, Instance: "edge", From: vrrp.Backup, To: vrrp.Backup, Master: third, At: time.Now()})
+		want("the master is known at once", edge(third, false))
+		h.d.OnTransition(link.Transition{Seq: 3, Instance: "edge", From: vrrp.Backup, To: vrrp.Backup, Master: other, At: time.Now()})
+		want("there is another one", edge(other, false))
+		h.role(4, vrrp.Backup, vrrp.Master, true)
 		want("promoted: as before", nil)
 		time.Sleep(StragglerTime)
 		want("3 s later", [][]Stragglers{nil})
-		h.role(3, vrrp.Master, vrrp.Releasing, true)
+		h.role(5, vrrp.Master, vrrp.Releasing, true)
 		want("releasing", edge(netip.Addr{}, true))
-		h.role(4, vrrp.Releasing, vrrp.Backup, true)
+		h.role(6, vrrp.Releasing, vrrp.Backup, true)
 		want("released", edge(other, true))
 		h.must(AdminRequest{Action: ActionPause})
 		if want("paused", [][]Stragglers{nil}); !paused.Load() {
@@ -140,5 +139,34 @@ func TestStragglersFollowTheSpeaker(t *testing.T) {
 		}
 		time.Sleep(StragglerTime)
 		want("nothing comes any more", edge(other, false))
+	})
+}
+
+// TestStragglersAfterARestart: a director that starts while the speaker is backup
+// learns from its status who is master.
+func TestStragglersAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(service("web", vip, ipvsctl.TCP, rs1))
+		cfg.IPVS.Stragglers = true
+		cfg.VRRP = []vrrp.Instance{{Name: "edge", Interface: "eth0"}}
+		h := newHouse(t, cfg)
+		h.speaker.status.Instances = []link.InstanceStatus{{Name: "edge", State: vrrp.Backup, MasterSource: other}}
+		var mu sync.Mutex
+		var got []Stragglers
+		h.options = func(o *Options) {
+			o.Stragglers = func(_ *conf.Config, list []Stragglers) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = slices.Clone(list)
+			}
+		}
+		h.start()
+		defer h.end()
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if want := []Stragglers{{Instance: "edge", Interface: "eth0", Back: other}}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	})
 }

@@ -113,6 +113,9 @@ type Transition struct {
 	// Reassert: no change; as master (From and To) one of lower priority was
 	// heard, so that whatever follows the addresses elsewhere may be wrong.
 	Reassert bool `json:",omitempty"`
+	// Master: no change; as backup (From and To) this one was heard as master,
+	// and another or none before. Invalid in all else.
+	Master netip.Addr `json:",omitzero"`
 }
 
 // Status of the speaker.

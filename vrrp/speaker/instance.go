@@ -55,6 +55,8 @@ type instance struct {
 	resumed  time.Duration // since when that counts as ready, though the director does not say so; 0 for not
 
 	reasserted time.Duration // when a second master was last told of
+	told       netip.Addr    // master that was told of since this is backup
+	toldAt     time.Duration
 
 	counters
 	advert  vrrp.Advertisement // reused by receive
@@ -119,6 +121,27 @@ func (in *instance) receive(p *packet) {
 		in.zeroReceived++
 	}
 	in.step(in.monotone(p.at), vrrp.Event{Kind: vrrp.EventAdvertisement, Source: p.src, Advertisement: &in.advert})
+	if in.masterSource != in.told && in.advert.Priority > 0 && in.machine.State() == vrrp.Backup {
+		in.tellMaster()
+	}
+}
+
+// tellEvery is the least time between two words about who is master: while
+// there are two, their advertisements alternate.
+const tellEvery = time.Second
+
+// tellMaster says who holds the addresses, which the director has to know before
+// they come here.
+func (in *instance) tellMaster() {
+	at := now()
+	if in.told.IsValid() && at-in.toldAt < tellEvery {
+		return // the next advertisement is not far
+	}
+	in.told, in.toldAt = in.masterSource, at
+	in.loop.out.put(link.Transition{
+		Instance: in.spec.Name, From: vrrp.Backup, To: vrrp.Backup, Reason: "master-heard", At: time.Now(),
+		Priority: in.machine.Priority(), Master: in.told,
+	})
 }
 
 // logEvery is the least time between two log records about what others cause.
@@ -282,6 +305,7 @@ func (in *instance) transition(a *vrrp.Action) {
 	reason := a.Reason.String()
 	in.log.Info("now "+a.To.String(), "event", "transition", "from", a.From.String(), "to", a.To.String(),
 		"reason", reason, "planned", a.Planned, "priority", in.machine.Priority())
+	in.told = netip.Addr{}
 	in.loop.out.put(link.Transition{
 		Instance: in.spec.Name, From: a.From, To: a.To, Planned: a.Planned, Reason: reason, At: at,
 		Priority: in.machine.Priority(),

@@ -255,7 +255,9 @@ func (s *segment) speakerWith(journal string) *node {
 	n.client = link.NewClient(conn, link.ClientOptions{OnTransition: func(t link.Transition) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.heard = append(n.heard, t)
+		if !t.Master.IsValid() { // a change
+			n.heard = append(n.heard, t)
+		}
 	}})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
