@@ -21,6 +21,7 @@ type fakeKernel struct {
 	addrs  map[int][]fakeAddress
 	calls  []string
 	broken error // returned by writes
+	silent bool  // Lookup gets no answer
 }
 
 type fakeAddress struct {
@@ -41,6 +42,9 @@ func (k *fakeKernel) expire(index int) {
 func (k *fakeKernel) Lookup(name string) (Interface, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.silent {
+		return Interface{Name: name}, errors.New("no answer")
+	}
 	i, ok := k.links[name]
 	if !ok {
 		return Interface{Name: name}, ErrAbsent

@@ -12,11 +12,11 @@ import (
 type listeners struct {
 	cancel func()
 	wg     sync.WaitGroup
-	list   []key // that they listen for
+	list   []heard // that they listen for
 }
 
 // follow starts, renews or ends the listeners, so that they fit the addresses.
-func (l *listeners) follow(h *Holder, held []key) {
+func (l *listeners) follow(h *Holder, held []heard) {
 	if h.claim == nil || slices.Equal(l.list, held) {
 		return
 	}

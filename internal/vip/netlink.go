@@ -128,7 +128,11 @@ func (k *netlinkKernel) Renew(index int, a Address, lifetime time.Duration) erro
 
 func (k *netlinkKernel) put(index int, a Address, lifetime time.Duration, flags mnl.HeaderFlags) error {
 	var buf [256]byte
-	return classify(k.write.do(unix.RTM_NEWADDR, flags, appendAddress(buf[:0], index, a, lifetime)))
+	err := k.write.do(unix.RTM_NEWADDR, flags, appendAddress(buf[:0], index, a, lifetime))
+	if errors.Is(err, unix.EACCES) && a.Prefix.Addr().Is6() {
+		return errNoIPv6 // net/ipv6/addrconf.c addrconf_add_dev
+	}
+	return classify(err)
 }
 
 func (k *netlinkKernel) Delete(index int, p netip.Prefix) error {
@@ -147,6 +151,8 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	ones, _ := n.Mask.Size()
 	return netip.PrefixFrom(a, ones), ok
 }
+
+var errNoIPv6 = errors.New("IPv6 is turned off there (sysctl net.ipv6.conf.INTERFACE.disable_ipv6)")
 
 // classify turns errnos into our errors once, at the boundary.
 func classify(err error) error {

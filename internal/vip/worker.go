@@ -3,6 +3,7 @@ package vip
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -41,7 +42,8 @@ type worker struct {
 	watched map[string]*watching
 	fragile map[key]bool // addresses that would vanish with another one
 
-	done     wanted // what the last turn saw
+	done     wanted         // what the last turn saw
+	foreign  []netip.Prefix // as last reported
 	started  bool
 	phase    Phase
 	err      error
@@ -57,6 +59,9 @@ type worker struct {
 type watching struct {
 	latest atomic.Pointer[Interface]
 	cancel func()
+	// As of the last turn that looked.
+	up  bool
+	mac net.HardwareAddr
 }
 
 func newWorker(h *Holder) *worker {
@@ -116,6 +121,7 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 	clear(w.links)
 	clear(w.lists)
 	p := &pass{now: now}
+	misled := looked && w.misled()
 	switch {
 	case want.hold:
 		if ordered || reconfigured || looked || !now.Before(w.wakeAt()) {
@@ -125,8 +131,8 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 			w.hold(p, asked, doubt)
 			w.outcome(p, ordered || reconfigured)
 		}
-		w.announcements(p, asked && !p.announced, quick)
-		w.claims.follow(w.h, w.live)
+		w.announcements(p, asked && !p.announced || misled && w.sched.active, quick)
+		w.claims.follow(w.h, w.heard())
 	case ordered || reconfigured || (w.phase == Dropping && (looked || !now.Before(w.retryAt))):
 		w.sched.stop()
 		w.fullWish = false
@@ -137,6 +143,9 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 	if reconfigured || looked || ordered || p.renewed {
 		w.findFragile()
 		w.publish()
+	}
+	if !slices.Equal(w.foreign, w.findForeign()) {
+		w.tell(p)
 	}
 	return w.nextTurn()
 }
@@ -243,12 +252,18 @@ func (w *worker) list(index int) ([]InterfaceAddress, error) {
 func (w *worker) ensure(p *pass, k key) {
 	h := w.have[k]
 	in, err := w.link(k.iface)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrAbsent):
+		w.strayed(k, 0)
 		h.present = false
+		p.fail(err)
+		return
+	case err != nil: // nothing is known, so nothing has changed
 		p.fail(err)
 		return
 	}
 	if h.index != in.Index {
+		w.strayed(k, in.Index)
 		h.index, h.present = in.Index, false
 	}
 	lifetime := w.done.config.Lifetime
@@ -290,13 +305,26 @@ func (w *worker) adopt(h *have, index int, k key, lifetime time.Duration) error 
 		return err
 	}
 	a, ok := find(list, k.prefix)
-	if ok && a.Permanent {
+	switch {
+	case ok && a.Tentative && a.Permanent:
+		return errTentative
+	case ok && a.Tentative:
+		// Only one that is put there anew does without the detection.
+		if err := w.h.k.Delete(index, a.Prefix); err != nil && !errors.Is(err, ErrNotThere) {
+			return err
+		}
+		h.foreign = false
+		return w.h.k.Add(index, h.address, lifetime)
+	case ok && a.Permanent:
 		h.foreign = true
 		return nil
 	}
 	h.foreign = false
 	return w.h.k.Renew(index, h.address, lifetime)
 }
+
+// errTentative: the kernel takes nothing for such an address.
+var errTentative = errors.New("it was configured by somebody else, and duplicate address detection has found another owner or has not ended; remove it from the network configuration of this machine")
 
 // readBack compares what should be there with what the kernel has.
 func (w *worker) readBack(p *pass) {
@@ -305,7 +333,7 @@ func (w *worker) readBack(p *pass) {
 		h := w.have[k]
 		in, err := w.link(k.iface)
 		if err != nil {
-			h.present = false
+			h.present = h.present && !errors.Is(err, ErrAbsent)
 			continue
 		}
 		list, err := w.list(in.Index)
@@ -313,8 +341,8 @@ func (w *worker) readBack(p *pass) {
 			p.fail(fmt.Errorf("cannot list the addresses of %s: %w", k.iface, err))
 			return
 		}
-		_, found := find(list, k.prefix)
-		h.present = h.present && found && h.index == in.Index
+		a, found := find(list, k.prefix)
+		h.present = h.present && found && !a.Tentative && h.index == in.Index
 	}
 }
 
@@ -347,14 +375,14 @@ func (w *worker) outcome(p *pass, force bool) {
 	if !force && w.phase == before && !p.renewed && len(p.restored) == 0 && sameError(w.err, beforeErr) {
 		return
 	}
-	r := Report{Phase: w.phase, Order: w.done.order, Err: w.err, Missing: p.missing, Restored: p.restored}
+	w.tell(p)
+}
+
+func (w *worker) tell(p *pass) {
+	w.foreign = w.findForeign()
+	r := Report{Phase: w.phase, Order: w.done.order, Err: w.err, Missing: p.missing, Restored: p.restored, Foreign: w.foreign}
 	if w.done.hold {
 		r.Age = w.age(p.now)
-		for _, k := range w.order {
-			if w.have[k].foreign {
-				r.Foreign = append(r.Foreign, k.prefix)
-			}
-		}
 	}
 	w.h.report(r)
 }

@@ -29,11 +29,16 @@ func (w *worker) remove(p *pass, k key) bool {
 	in, err := w.link(k.iface)
 	switch {
 	case errors.Is(err, ErrAbsent):
-		h.present, h.foreign, h.renewAt = false, false, time.Time{}
+		w.strayed(k, 0)
+		h.present, h.foreign, h.since, h.renewAt = false, false, time.Time{}, time.Time{}
 		return true
 	case err != nil:
 		p.fail(err)
 		return false
+	}
+	if h.index != in.Index {
+		w.strayed(k, in.Index)
+		h.index, h.present, h.foreign = in.Index, false, false
 	}
 	if h.foreign {
 		h.present, h.foreign = false, false
@@ -48,7 +53,7 @@ func (w *worker) remove(p *pass, k key) bool {
 			return false
 		}
 		if a, ok := find(list, k.prefix); !ok || a.Permanent {
-			h.renewAt = time.Time{}
+			h.since, h.renewAt = time.Time{}, time.Time{}
 			return true
 		}
 	}
@@ -56,6 +61,6 @@ func (w *worker) remove(p *pass, k key) bool {
 		p.fail(fmt.Errorf("cannot remove %s from %s: %w", k.prefix, k.iface, err))
 		return false
 	}
-	h.present, h.renewAt = false, time.Time{}
+	h.present, h.since, h.renewAt = false, time.Time{}, time.Time{}
 	return true
 }
