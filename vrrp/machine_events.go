@@ -147,7 +147,7 @@ func (m *Machine) stalled(now Time) {
 		m.wants = false
 	case Master:
 		if m.offerUntil == 0 {
-			m.advertAt = now
+			m.advertAt = min(m.advertAt, now) // it counts as late
 		}
 	case Init, Fault, Releasing:
 	}
