@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,29 @@ import (
 const notifyLimit = 5 * time.Second
 
 func newNotify(o runOptions, log *logging.Log) *hooks.Runner {
-	return hooks.New(hooks.Options{File: filepath.Join(o.runtimeDir, "notify.json"), Speaker: os.Getppid(), Log: log.Logger})
+	return hooks.New(hooks.Options{File: filepath.Join(o.runtimeDir, "notify.json"), Speaker: speakerIdentity(), Log: log.Logger})
+}
+
+// speakerIdentity tells the numbers of this speaker's transitions from those of
+// an earlier one. In a container all have the same process id, and the runtime
+// directory may outlive them.
+func speakerIdentity() int {
+	pid := os.Getppid()
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return identityOf(pid, string(boot), string(stat))
+}
+
+// identityOf a process, by /proc/PID/stat among others: the 22nd field is when
+// it was started, and the second one a name that may contain anything (proc(5)).
+func identityOf(pid int, boot, stat string) int {
+	start := ""
+	if f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]); len(f) >= 20 {
+		start = f[19]
+	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d %s", boot, pid, start)
+	return int(h.Sum64() >> 1)
 }
 
 // notifyHooks are the commands that a configuration names, nil for an instance without one.

@@ -41,3 +41,27 @@ func TestNotifyEventHasTheWordsOfKeepalived(t *testing.T) {
 		t.Errorf("reassert: %+v, %v", e, ok)
 	}
 }
+
+// Two speakers with one process id, as in containers, are two all the same:
+// else the first transitions of the second would count as known.
+func TestSpeakerIdentity(t *testing.T) {
+	stat := func(start string) string {
+		return "1 (lvs) ha) S 0 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 9 0 " + start + " 12 13"
+	}
+	seen := map[int]string{}
+	for name, x := range map[string]int{
+		"one":            identityOf(1, "a", stat("500")),
+		"another start":  identityOf(1, "a", stat("501")),
+		"another boot":   identityOf(1, "b", stat("500")),
+		"another number": identityOf(2, "a", stat("500")),
+		"no /proc":       identityOf(1, "", ""),
+	} {
+		if other, there := seen[x]; there || x < 0 {
+			t.Errorf("%s and %q are %d", name, other, x)
+		}
+		seen[x] = name
+	}
+	if a := speakerIdentity(); a != speakerIdentity() {
+		t.Error("not the same twice")
+	}
+}

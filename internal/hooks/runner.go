@@ -33,7 +33,7 @@ type Run struct {
 type Options struct {
 	// File keeps the queue; "" for none.
 	File string
-	// Speaker tells the numbers of one speaker from those of another: its process id.
+	// Speaker tells the numbers of one speaker from those of another.
 	Speaker int
 	Log     *slog.Logger
 }

@@ -55,7 +55,8 @@ type Options struct {
 	Serve func(ctx context.Context, c net.Conn) error
 	// SilenceLimit after which a child is killed; 0 for never.
 	SilenceLimit time.Duration
-	// Gone is called when a child that was accepted has ended; may be nil.
+	// Gone is called when a child that was accepted has ended, and before when it
+	// is killed: one that hangs in the kernel may be long in ending. May be nil.
 	Gone func()
 }
 
@@ -214,6 +215,9 @@ func (s *Supervisor) guard(ctx context.Context, p *os.Process, exited <-chan str
 		if s.o.SilenceLimit > 0 && time.Duration(missed)*time.Second >= s.o.SilenceLimit {
 			s.o.Log.Error("the director process is silent, killing it", "event", "director_hangs", "pid", p.Pid, "silent", s.o.SilenceLimit)
 			_ = p.Kill()
+			if s.accepted.Load() && s.o.Gone != nil {
+				s.o.Gone()
+			}
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -134,6 +135,26 @@ func TestSilentChildIsKilled(t *testing.T) {
 	second := within(t, hello)
 	if !slices.Equal([]string{first, second}, []string{"hanging", "hanging"}) || s.Restarts() == 0 {
 		t.Errorf("heard %q, %q; restarts %d", first, second, s.Restarts())
+	}
+}
+
+// A child that hangs in the kernel does not end when it is killed: that it does
+// nothing any more is known before.
+func TestKilledChildCountsAsGone(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	cmd.Env = []string{"SUPERVISE_TEST_CHILD=hang"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	gone := make(chan struct{}, 1)
+	s := New(Options{Log: quiet, SilenceLimit: time.Second, Gone: func() { gone <- struct{}{} }})
+	s.Accept()
+	s.guard(t.Context(), cmd.Process, make(chan struct{})) // as if it never ended
+	select {
+	case <-gone:
+	default:
+		t.Error("nobody was told")
 	}
 }
 

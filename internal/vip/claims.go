@@ -2,12 +2,14 @@ package vip
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mdlayher/packet"
@@ -30,11 +32,16 @@ type Claims struct {
 	iface string
 	addrs []netip.Addr
 	f     func(Claim)
+	heard atomic.Uint64 // frames that came through the filters
 }
 
 // claimSpacing bounds how often claims of one address are told: a storm of
 // them says no more than one.
 const claimSpacing = 10 * time.Millisecond
+
+// floodPause follows a claim that came sooner than that. This process may be in
+// real time: what is only read to be thrown away is better lost in the kernel.
+const floodPause = time.Millisecond
 
 // NewClaims makes a listener; f must not block.
 func NewClaims(iface string, addrs []netip.Addr, f func(Claim)) *Claims {
@@ -73,7 +80,7 @@ func (c *Claims) Run(ctx context.Context) error {
 		listen(unix.ETH_P_ARP, arpFilter(four))
 	}
 	if len(six) > 0 {
-		listen(unix.ETH_P_IPV6, naFilter)
+		listen(unix.ETH_P_IPV6, naFilter(six))
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -104,12 +111,19 @@ func (c *Claims) listen(ctx context.Context, ifi *net.Interface, etherType int, 
 		if err != nil {
 			return fmt.Errorf("listening on %s: %w", c.iface, err)
 		}
+		c.heard.Add(1)
 		a, mac, ok := parseClaim(buf[:n])
-		if ok && !slices.Equal(mac, ifi.HardwareAddr) && slices.Contains(c.addrs, a) {
-			if at := time.Now(); at.Sub(told[a]) >= claimSpacing {
-				told[a] = at
-				c.f(Claim{Address: a, Interface: c.iface, HardwareAddr: mac})
-			}
+		if !ok || slices.Equal(mac, ifi.HardwareAddr) || !slices.Contains(c.addrs, a) {
+			continue
+		}
+		if at := time.Now(); at.Sub(told[a]) >= claimSpacing {
+			told[a] = at
+			c.f(Claim{Address: a, Interface: c.iface, HardwareAddr: mac})
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(floodPause):
 		}
 	}
 }
@@ -136,14 +150,26 @@ func arpFilter(addrs []netip.Addr) []bpf.Instruction {
 	return append(p, bpf.RetConstant{Val: 0})
 }
 
-// naFilter passes neighbour advertisements.
-var naFilter = []bpf.Instruction{
-	bpf.LoadAbsolute{Off: 20, Size: 1},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_ICMPV6, SkipFalse: 3},
-	bpf.LoadAbsolute{Off: 54, Size: 1},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpNA, SkipFalse: 1},
-	bpf.RetConstant{Val: 256},
-	bpf.RetConstant{Val: 0},
+// naFilter passes neighbour advertisements for one of the addresses.
+func naFilter(addrs []netip.Addr) []bpf.Instruction {
+	const target = 14 + 40 + 8
+	p := []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 20, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_ICMPV6, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.LoadAbsolute{Off: 54, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpNA, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+	}
+	for _, a := range addrs {
+		b := a.As16()
+		for i := range 4 {
+			p = append(p, bpf.LoadAbsolute{Off: target + 4*uint32(i), Size: 4},
+				bpf.JumpIf{Cond: bpf.JumpEqual, Val: binary.BigEndian.Uint32(b[4*i:]), SkipFalse: uint8(2*(3-i) + 1)})
+		}
+		p = append(p, bpf.RetConstant{Val: 256})
+	}
+	return append(p, bpf.RetConstant{Val: 0})
 }
 
 const icmpNA = 136

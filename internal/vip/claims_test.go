@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +91,53 @@ func TestClaimsOfOthersOnly(t *testing.T) {
 		t.Errorf("heard %v", heard)
 	}
 	mu.Unlock()
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// What does not concern us is not even read, and a flood of what does costs
+// little: this process may have the CPU before all others.
+func TestFloodOfClaims(t *testing.T) {
+	pair(t, "vp0", "vp1")
+	var four, six []netip.Addr
+	for i := range 255 { // as many as an instance can have
+		four = append(four, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
+		six = append(six, netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 15: byte(i)}))
+	}
+	var told atomic.Uint64
+	c := NewClaims("vp0", append(four, six...), func(Claim) { told.Add(1) })
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	peer, err := net.InterfaceByName("vp1")
+	must(t, err)
+	conn, err := packet.Listen(peer, packet.Raw, 0, nil)
+	must(t, err)
+	defer conn.Close()
+	foreign := net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	send := func(f []byte, err error) {
+		must(t, err)
+		_, _ = conn.WriteTo(f, &packet.Addr{HardwareAddr: f[:6]})
+	}
+	eventually(t, 3*time.Second, "listening", func() bool {
+		send(gratuitousARP(foreign, four[254], 1))
+		send(unsolicitedNA(foreign, six[254], false))
+		return told.Load() >= 2
+	})
+	before := c.heard.Load()
+	for range 1000 {
+		send(unsolicitedNA(foreign, netip.MustParseAddr("2001:db8:1::1"), false))
+	}
+	sent := 0
+	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); sent++ {
+		send(gratuitousARP(foreign, four[7], 1))
+	}
+	// One a millisecond, and what the busy machine adds.
+	if n := c.heard.Load() - before; n > 700 || n == 0 {
+		t.Errorf("read %d frames of %d in half a second", n, sent)
+	}
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)

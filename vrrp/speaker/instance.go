@@ -249,20 +249,23 @@ func lifetime(spec *vrrp.Instance) time.Duration {
 // send builds and sends an advertisement, to each peer in unicast mode.
 func (in *instance) send(priority uint8, interval time.Duration) {
 	c := &in.spec.Config
+	all := true
 	if c.Mode == vrrp.Multicast {
-		in.sendTo(c.Family.Group(), priority, interval)
+		all = in.sendTo(c.Family.Group(), priority, interval)
 	} else {
 		for _, p := range c.Peers {
-			in.sendTo(p, priority, interval)
+			all = in.sendTo(p, priority, interval) && all
 		}
 	}
+	in.warned.send = in.warned.send && !all
 }
 
-func (in *instance) sendTo(dst netip.Addr, priority uint8, interval time.Duration) {
+// sendTo tells whether it was sent.
+func (in *instance) sendTo(dst netip.Addr, priority uint8, interval time.Duration) bool {
 	c := &in.spec.Config
 	if in.port.fd < 0 || !in.source.IsValid() {
 		in.sendErrors++
-		return
+		return false
 	}
 	in.out = vrrp.Advertisement{
 		Version: c.Version, VRID: c.VRID, Priority: priority, Interval: interval,
@@ -278,14 +281,14 @@ func (in *instance) sendTo(dst netip.Addr, priority uint8, interval time.Duratio
 		if in.machine.State() == vrrp.Master && priority > 0 {
 			note(in.mark, now())
 		}
-		in.warned.send = false
-		return
+		return true
 	}
 	in.sendErrors++
 	if !in.warned.send {
 		in.warned.send = true
 		in.log.Warn("advertisement not sent", "event", "send_failed", "to", dst.String(), "err", err)
 	}
+	return false
 }
 
 func (in *instance) transition(a *vrrp.Action) {

@@ -316,9 +316,14 @@ func (l *loop) changed(p *port, state Interface, fd int, err error) {
 	p.iface = state
 	switch {
 	case err != nil:
-		l.log.Warn("cannot open the VRRP socket, trying again", "event", "socket_failed", "interface", p.key.iface, "err", err)
+		if p.failed != err.Error() { // it is tried again and again
+			l.log.Warn("cannot open the VRRP socket, trying again", "event", "socket_failed", "interface", p.key.iface, "err", err)
+		}
 	case state.Index == 0 && (before.Index != 0 || before.Name == ""):
 		l.log.Warn("the interface is absent, waiting for it", "event", "interface_absent", "interface", p.key.iface)
+	}
+	if p.failed = ""; err != nil {
+		p.failed = err.Error()
 	}
 	for _, in := range l.instances {
 		if in.port == p {

@@ -24,6 +24,7 @@ type port struct {
 	iface     Interface
 	instances [256]*instance // by VRID
 	unknown   uint64         // packets for VRIDs that are not ours
+	failed    string         // why there is no socket, as last logged
 
 	// Of Configure, not of the loop:
 	users int
