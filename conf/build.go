@@ -29,6 +29,8 @@ type builder struct {
 	templates map[string]*checkTemplate // named checks
 	base      view                      // [defaults.check]
 
+	unsure bool // a virtual address could not be read, so holders lacks one
+
 	sharedPort uint16 // that every server of the present service names, 0 if they differ
 	sharedTold bool   // the warning about it was given
 }
@@ -299,6 +301,11 @@ func notAnAddress(s string) (what, cure string) {
 	what = "is no IPv4 or IPv6 address"
 	if _, err := netip.ParsePrefix(s); err == nil {
 		return "has a prefix length, which is of no use here", "write " + s[:strings.IndexByte(s, '/')]
+	}
+	if n := len(s); n > 2 && s[0] == '[' && s[n-1] == ']' {
+		if a, err := netip.ParseAddr(s[1 : n-1]); err == nil {
+			return "stands in brackets", "write " + a.String()
+		}
 	}
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return "has a port, which is a key of its own", fmt.Sprintf("write %s and port = %d", ap.Addr(), ap.Port())

@@ -395,6 +395,18 @@ func needsPort(t health.Type) bool {
 	}
 }
 
+// portOrMark tells whether a service has one of the two, and not a port that
+// is none.
+func portOrMark(service view) bool {
+	x, _, has := service.get("port")
+	if has {
+		if n, number := x.(int64); !number || n < 0 || n > 65535 {
+			return false
+		}
+	}
+	return has != service.has("fwmark")
+}
+
 // target is the check of one server.
 func (b *builder) target(t *checkTemplate, s *Service, srv *Server, service view) Check {
 	c := Check{Name: t.name, Spec: health.Spec{Method: t.method}}
@@ -409,7 +421,7 @@ func (b *builder) target(t *checkTemplate, s *Service, srv *Server, service view
 	case health.ICMP, health.File:
 		port = 0 // one probe for all ports of a server
 	}
-	if _, known := checkKinds[string(t.method.Type)]; port == 0 && known && needsPort(t.method.Type) && (s.Ports != nil || service.has("port") != service.has("fwmark")) && t.noPort != service.table() {
+	if _, known := checkKinds[string(t.method.Type)]; port == 0 && known && needsPort(t.method.Type) && (s.Ports != nil || portOrMark(service)) && t.noPort != service.table() {
 		if !t.view.has("port") && (s.Service.Key.FWMark != 0 || s.Service.Key.Addr.IsValid()) {
 			t.noPort = service.table()
 			b.add(finding{at: service.table(), part: atTable, what: fmt.Sprintf("has no single port that check %s could try", quote(t.name)),

@@ -392,8 +392,8 @@ func TestIncludes(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]string{
-		filepath.Join(dir, "absent"): "absent: cannot read the configuration: there is no such file\n    check its name, or name another one with --config\n1 error.",
-		dir:                          dir + ": cannot read the configuration: it is a directory\n    check its name, or name another one with --config\n1 error.",
+		filepath.Join(dir, "absent"): "absent: cannot read the configuration: there is no such file\n    check its name, or name another one: lvs-ha validate FILE, lvs-ha run --config FILE\n1 error.",
+		dir:                          dir + ": cannot read the configuration: it is a directory\n    check its name, or name another one: lvs-ha validate FILE, lvs-ha run --config FILE\n1 error.",
 	} {
 		c, ps := Load(name, "x")
 		if err := ps.Err(); c != nil || err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -402,6 +402,53 @@ func TestUnreadable(t *testing.T) {
 		if Validate(name).Err() == nil {
 			t.Error("Validate found nothing")
 		}
+	}
+}
+
+// What is no TOML is mostly something else that people have at hand.
+func TestSyntaxCures(t *testing.T) {
+	for text, want := range map[string]string{
+		"! Configuration File for keepalived\n\nglobal_defs {\n  router_id LB\n}\n":      "keepalived.conf",
+		"virtual_server 192.0.2.10 80 {\n":                                               "keepalived.conf",
+		"vrrp_instance VI_1\n{\n":                                                        "keepalived.conf",
+		"checktimeout=3\nvirtual=192.0.2.10:80\n  real=10.0.0.21:80 gate\n":              "ldirectord.cf",
+		"version: 1\ncluster: edge\n":                                                    "YAML",
+		`{"version": 1}`:                                                                 "JSON",
+		"version = 1\ncluster = \xe9\n":                                                  "UTF-8",
+		"\xff\xfev\x00e\x00":                                                             "UTF-8",
+		"version = 1\ncluster = \u201cedge\u201d\n":                                      "straight quotes",
+		"version = 1\ncluster = edge\n":                                                  `cluster = "edge"`,
+		"version = 1\n[[service]]\naddress = 192.0.2.10\n":                               `address = "192.0.2.10"`,
+		"version = 1\n[[service]]\naddress = 2001:db8::1\n":                              `address = "2001:db8::1"`,
+		"version = 1\n[defaults.check]\ninterval = 2s\n":                                 `interval = "2s"`,
+		"version = 1\n[check.a]\npath = \"\\d+\"\n":                                      "single quotes",
+		"version = 1\n[vrrp.a]\nvrid = 1\n[vrrp.a]\n":                                    "further up",
+		"version = 1\ncluster = \"edge\n":                                                "closing quote",
+		"version = 1\n# virtual_server: none here\n[vrrp.edge]\npriority = = 100\n":      "", // none of these
+		"version = 1\n[check.a]\nexpect_body = \"a\" \"b\" # vrrp_instance {\npath = \n": "",
+	} {
+		_, ps := Parse("x.toml", []byte(text), "")
+		if len(ps) != 1 || want != "" && !strings.Contains(ps[0].Cure, want) || want == "" && ps[0].Cure != "" && !strings.HasPrefix(ps[0].Cure, "the last key") {
+			t.Errorf("%q: %v, want %q", text, ps, want)
+		}
+	}
+}
+
+// One slip in a generated file is there thousands of times; errors go first.
+func TestReportOfVeryMany(t *testing.T) {
+	ps := Problems{}
+	for i := range 200 {
+		ps = append(ps, Problem{File: "f", Line: i + 1, Column: 1, What: "bad", Warning: i%2 == 0})
+	}
+	got := ps.Report()
+	if n := strings.Count(got, "f:"); n != 50 || strings.Contains(got, "warning: f") || !strings.HasSuffix(got, "\n... and 150 more.\n100 errors, 100 warnings.") {
+		t.Errorf("%d problems: %s", n, got)
+	}
+	if got := ps.Warnings().Report(); !strings.HasSuffix(got, "\n... and 50 more.\n100 warnings.") {
+		t.Error(got)
+	}
+	if got := (Problems{}).Report(); got != "" {
+		t.Errorf("%q", got)
 	}
 }
 

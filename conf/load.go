@@ -1,7 +1,9 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -34,7 +36,16 @@ func Validate(path string) Problems {
 }
 
 func unreadable(path string, err error) Problems {
-	return Problems{{File: path, What: "cannot read the configuration: " + why(err), Cure: "check its name, or name another one with --config"}}
+	p := Problem{File: path, What: "cannot read the configuration: " + why(err)}
+	switch {
+	case errors.Is(err, errTooLarge):
+		p.Cure = "is it the right file? One that is really so large can be split with include"
+	case errors.Is(err, fs.ErrPermission):
+		p.Cure = "the packaged agent reads it as user lvs-ha: chgrp lvs-ha, chmod g+r"
+	default:
+		p.Cure = "check its name, or name another one: lvs-ha validate FILE, lvs-ha run --config FILE"
+	}
+	return Problems{p}
 }
 
 // parse with rows of at least so many in a list read beside the decoder; 0 for none.

@@ -67,16 +67,39 @@ func (ps Problems) Err() error {
 
 type problemsError struct{ ps Problems }
 
-func (e problemsError) Error() string { return e.ps.String() + "\n" + e.ps.Count() }
+func (e problemsError) Error() string { return e.ps.Report() }
 
-// Count is "2 errors, 1 warning."
+// reportMost is how many problems a person is shown at a time: one slip in a
+// generated file is there thousands of times.
+const reportMost = 50
+
+// Report is what a person is told of problems, of very many the first errors,
+// and the count on a line of its own, without a newline at the end. "" for none.
+func (ps Problems) Report() string {
+	if len(ps) == 0 {
+		return ""
+	}
+	shown, more := ps, ""
+	if len(ps) > reportMost {
+		if shown = ps.Errors(); len(shown) == 0 {
+			shown = ps
+		}
+		shown = shown[:min(len(shown), reportMost)]
+		more = fmt.Sprintf("... and %d more.\n", len(ps)-len(shown))
+	}
+	return shown.String() + "\n" + more + ps.Count()
+}
+
+// Count is "2 errors, 1 warning.", without the kind that is not there.
 func (ps Problems) Count() string {
 	e, w := len(ps.Errors()), len(ps.Warnings())
-	s := plural(e, "error")
-	if w > 0 {
-		s += ", " + plural(w, "warning")
+	switch {
+	case w == 0:
+		return plural(e, "error") + "."
+	case e == 0:
+		return plural(w, "warning") + "."
 	}
-	return s + "."
+	return plural(e, "error") + ", " + plural(w, "warning") + "."
 }
 
 func plural(n int, what string) string {

@@ -136,7 +136,9 @@ var (
 var elsewhere = map[string]string{
 	"virtual_router_id": "vrid", "advert_int": "advert_interval", "virtual_ipaddress": "addresses",
 	"virtual_ipaddress_excluded": "excluded", "unicast_peer": "peers", "track_interface": "track_interfaces",
-	"nopreempt": "preempt", "state": "priority", "authentication": "auth",
+	"track_script": "track_checks", "vrrp_script": "check", "vrrp_sync_group": "group", "lvs_sync_daemon": "sync",
+	"lvs_sync_daemon_interface": "sync", "mcast_src_ip": "source", "delay_before_retry": "fast_interval",
+	"auth_type": "type", "auth_pass": "password",
 	"lb_algo": "scheduler", "lvs_sched": "scheduler", "lb_kind": "forward", "lvs_method": "forward",
 	"real_server": "servers", "server": "servers", "virtual_server": "service", "services": "service",
 	"persistence_timeout": "persistence", "persistence_granularity": "persistence", "ops": "one_packet",
@@ -144,6 +146,65 @@ var elsewhere = map[string]string{
 	"inhibit_on_failure": "on_failure", "quiescent": "on_failure", "alpha": "start", "uthreshold": "max_connections",
 	"lthreshold": "min_connections", "sorry_server": "sorry", "fallback": "sorry", "hysteresis": "quorum_hysteresis", "slowstart": "slow_start", "warmup": "slow_start", "syncid": "id", "realtime_priority": "realtime", "vrrp_instance": "vrrp",
 	"checks": "check", "pools": "pool", "node": "nodes", "status_code": "expect_status", "virtualhost": "host", "ssl": "tls", "misc_path": "command", "misc_timeout": "timeout", "misc_dynamic": "weight_from", "helo_name": "helo", "fwmark": "mark", "expect_regex": "body_regex", "regex": "body_regex", "name": "query", "server_name": "sni", "argv": "command", "cmd": "command", "url": "path",
+}
+
+// advice for words of keepalived.conf that no key of ours stands for by itself.
+var advice = map[kind]map[string]string{
+	kindTop: {
+		"virtual_server":       "write [[service]]; docs/keepalived.md has the other words",
+		"virtual_server_group": "write one [[service]] for each address, with servers in a [pool.NAME]",
+		"vrrp_instance":        "write [vrrp.NAME]; docs/keepalived.md has the other words",
+		"vrrp_sync_group":      "write the same group = \"NAME\" in each [vrrp.*]",
+		"global_defs":          "there is no such thing here; docs/keepalived.md says where its words have gone",
+	},
+	kindVRRP: {
+		"nopreempt":           "write preempt = false",
+		"state":               "remove it: the node of the highest priority becomes master",
+		"advert_int":          "write advert_interval = \"1s\"",
+		"authentication":      "write version = 2 and auth = { type = \"pass\", password = \"...\" }, or remove it",
+		"unicast_src_ip":      "write source in [nodes.NAME.vrrp.INSTANCE], or the address of each director in [nodes.NAME]",
+		"unicast_peer":        "write mode = \"unicast\"; the peers are the addresses in [nodes.NAME], or those in peers",
+		"notify_master":       "write notify: one command is told of every state, see docs/notify.md",
+		"notify_backup":       "write notify: one command is told of every state, see docs/notify.md",
+		"notify_fault":        "write notify: one command is told of every state, see docs/notify.md",
+		"notify_stop":         "write notify: one command is told of every state, see docs/notify.md",
+		"smtp_alert":          "remove it: no mail is sent; notify runs a command, and docs/alerts.md has rules for Prometheus",
+		"use_vmac":            "remove it: addresses stay on the interface's own MAC",
+		"garp_master_delay":   "write garp = { repeat_after = \"5s\" }",
+		"garp_master_repeat":  "write garp = { count = 5 }",
+		"garp_master_refresh": "write garp = { refresh = \"60s\" }",
+	},
+}
+
+func init() {
+	for _, k := range []kind{kindDefaults, kindPool, kindService} {
+		advice[k] = map[string]string{
+			"persistence_timeout":     "write persistence = { timeout = \"5m\" }",
+			"persistence_granularity": "write persistence = { prefix = 24 }",
+			"delay_loop":              "write interval in the check, or in [defaults.check]",
+			"quorum_up":               "remove it: services run no commands; docs/alerts.md has rules for Prometheus",
+			"quorum_down":             "remove it: services run no commands; docs/alerts.md has rules for Prometheus",
+			"alpha":                   "remove it: servers wait for their first good check (start = \"up\" is the other way)",
+			"inhibit_on_failure":      "remove it: failed servers get weight 0 (remove_after = \"never\" keeps them for good)",
+		}
+	}
+}
+
+// stranger tells whether a word is no key of any table, so that it is
+// reported wherever it stands.
+func stranger(w string) bool {
+	for k := range schema {
+		if _, known := schema[k][w]; known {
+			return false
+		}
+	}
+	return true
+}
+
+// meant tells whether somebody who wrote w will have meant our key.
+func meant(w, key string) bool {
+	w = strings.ToLower(w)
+	return stranger(w) && (elsewhere[w] == key || nearest(w, []string{key}) == key)
 }
 
 func isCheck(k kind) bool {
@@ -185,6 +246,9 @@ func (r *report) keys(l layer, k kind) {
 
 func unknownCure(w string, k kind) string {
 	known := keysOf(k)
+	if a := advice[k][strings.ToLower(w)]; a != "" {
+		return a
+	}
 	if ours := elsewhere[strings.ToLower(w)]; ours != "" {
 		if _, ok := schema[k][ours]; ok {
 			return `the key is called "` + ours + `" here`

@@ -237,7 +237,7 @@ func (b *builder) instanceOf(own view, k ipvsctl.ServiceKey) string {
 		return ""
 	}
 	h, held := b.holders[k.Addr]
-	if !held {
+	if !held && !b.unsure {
 		names := namesOf(b.vrrp)
 		own.bad("address", "is held by no VRRP instance", fmt.Sprintf("add it to the addresses of [vrrp.%s], or write vrrp = \"none\" if something else brings it here", keyText(names[0])))
 	}

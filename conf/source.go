@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 
@@ -15,6 +16,8 @@ import (
 
 // maxFile bounds the size of a configuration file, in octets.
 const maxFile = 16 << 20
+
+var errTooLarge = fmt.Errorf("it is larger than %d MiB", maxFile>>20)
 
 // source is one file: its text and what the decoder made of it.
 type source struct {
@@ -50,7 +53,7 @@ func readFile(name string) (string, error) {
 	var text strings.Builder // of the right size at once, and without a copy
 	text.Grow(int(min(st.Size(), maxFile)))
 	if _, err = io.Copy(&text, io.LimitReader(f, maxFile+1)); err == nil && text.Len() > maxFile {
-		err = fmt.Errorf("it is larger than %d MiB", maxFile>>20)
+		err = errTooLarge
 	}
 	return text.String(), err
 }
@@ -128,9 +131,60 @@ func (s *source) syntax(err error) *Problem {
 		if pe.LastKey != "" {
 			p.Cure = fmt.Sprintf("the last key that was understood is %q", pe.LastKey)
 		}
+		if cure := syntaxCure(s.text, p.Line, pe.Message); cure != "" {
+			p.Cure = cure
+		}
 	}
 	return p
 }
+
+// otherFormats by how a line of them begins.
+var otherFormats = []struct {
+	line *regexp.Regexp
+	cure string
+}{
+	{regexp.MustCompile(`^\s*(global_defs|vrrp_\w+|virtual_server(_group)?|static_\w+|lvs_\w+|real_server)\b[^=]*(\{|$)`), "this is a keepalived.conf; docs/keepalived.md says how each of its words is written here"},
+	{regexp.MustCompile(`^\s*(virtual|real|checktype|servicename|quiescent|autoreload|checkinterval)\s*=\s*\S*\b(\d+\.|gate|masq|ipip|negotiate|yes|no)`), "this looks like an ldirectord.cf; README.md has an example to begin with"},
+	{regexp.MustCompile(`^\s*[A-Za-z_][\w-]*:(\s|$)`), "this looks like YAML; TOML has key = value, and [table] in place of indentation"},
+	{regexp.MustCompile(`^\s*\{`), "this looks like JSON; TOML has key = value, and [table] in place of braces"},
+}
+
+// syntaxCure says what to do about a text that is not TOML, going by the
+// line that the decoder stumbled over; "" where nothing better is known.
+func syntaxCure(text string, line int, message string) string {
+	if strings.Contains(message, "UTF-8") || strings.Contains(message, "NULL") {
+		return "save it as UTF-8; is it the right file?"
+	}
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		for _, f := range otherFormats {
+			// The first is told by words that TOML has no use for, the others by the bad line.
+			if (strings.HasPrefix(f.cure, "this is") && i < 200 || i == line-1) && f.line.MatchString(l) {
+				return f.cure
+			}
+		}
+	}
+	if line < 1 || line > len(lines) {
+		return ""
+	}
+	bad := strings.TrimSpace(lines[line-1])
+	switch {
+	case strings.ContainsAny(bad, "\u201c\u201d\u201e\u2018\u2019"):
+		return "texts stand in straight quotes: \""
+	case strings.Contains(message, "newlines"):
+		return "a closing quote is missing in this line"
+	case strings.Contains(message, "invalid escape"):
+		return "a text in single quotes takes backslashes as they are: '\\d+'"
+	case strings.Contains(message, "already been defined"):
+		return "it stands further up: merge the two, or rename one"
+	}
+	if m := unquoted.FindStringSubmatch(bad); m != nil {
+		return fmt.Sprintf("texts stand in quotes: %s = %q", m[1], m[2])
+	}
+	return ""
+}
+
+var unquoted = regexp.MustCompile(`^([\w-]+)\s*=\s*([A-Za-z/][^"'\[\]{}#]*|\d[\w./:]*[A-Za-z.:/][\w./:]*)$`)
 
 // orderNodes lists the keys of [nodes] as they come in the text, for maps have no order.
 func (s *source) orderNodes(md toml.MetaData) {
@@ -331,6 +385,11 @@ func show(v any) string {
 		return "[…]"
 	case []map[string]any, *serverRows:
 		return "[…]"
+	case float64:
+		if s := fmt.Sprint(v); strings.ContainsAny(s, ".eIN") {
+			return s
+		}
+		return fmt.Sprintf("%.1f", v)
 	default:
 		return fmt.Sprint(v)
 	}

@@ -134,7 +134,8 @@ func (l *loader) checkKeys(c layer) {
 	k, known := checkKinds[t]
 	switch {
 	case !ok:
-		v.missing("type", "write type = "+alternatives(checkTypes))
+		// Not v.missing: without a type nobody looks at the other keys.
+		l.add(finding{at: v.table(), part: atTable, what: "type is missing", cure: "write type = " + alternatives(checkTypes)})
 	case !text:
 		v.wrongType("type", "a text in quotes", "")
 	case known:

@@ -106,13 +106,27 @@ func (v view) complain(f finding, key string) {
 	v.r.add(f)
 }
 
-// missing reports that a key has to be there.
+// missing reports that a key has to be there, unless somebody has written it
+// by another name, which is reported by itself.
 func (v view) missing(key, cure string) {
+	for _, l := range v.layers {
+		for w := range l.m {
+			if meant(w, key) {
+				return
+			}
+		}
+	}
 	v.r.add(finding{at: v.table(), part: atTable, what: key + " is missing", cure: cure})
 }
 
 // wrong type of a value.
 func (v view) wrongType(key, want, cure string) { v.bad(key, "must be "+want, cure) }
+
+// tableExamples say what stands in tables that people take for plain values.
+var tableExamples = map[string]string{
+	"persistence": `timeout = "5m"`, "sorry": `address = "10.0.0.99"`, "tunnel": `type = "ipip"`,
+	"auth": `type = "pass", password = "..."`, "garp": "count = 5", "timeouts": `tcp = "15m"`,
+}
 
 // sub is the view of a table inside. Values that are no tables are reported;
 // false counts as absent where off is set, and hides the layers below.
@@ -131,7 +145,11 @@ func (v view) subTable(key string, off bool) view {
 		}
 		m, isTable := x.(map[string]any)
 		if !isTable {
-			v.r.add(finding{at: l.at.child(key), what: "must be a table", cure: fmt.Sprintf("write %s = { … }", keyText(key))})
+			inside := tableExamples[key]
+			if inside == "" {
+				inside = "…"
+			}
+			v.r.add(finding{at: l.at.child(key), what: "must be a table", cure: fmt.Sprintf("write %s = { %s }", keyText(key), inside)})
 			continue
 		}
 		out.layers = append(out.layers, layer{m, l.at.child(key)})
@@ -174,8 +192,11 @@ func (v view) integer(key string, def, lo, hi int64) int64 {
 	n, ok := x.(int64)
 	if !ok {
 		cure := ""
-		if _, text := x.(string); text {
+		switch x := x.(type) {
+		case string:
 			cure = "write the number without quotes"
+		case float64:
+			cure = fmt.Sprintf("write %.0f", x)
 		}
 		v.wrongType(key, "an integer", cure)
 		return def
@@ -299,8 +320,14 @@ func (v view) list(key string) []item {
 		return out
 	}
 	cure := ""
-	if s, text := x.(string); text {
-		cure = fmt.Sprintf("write %s = [%s]", keyText(key), quote(s))
+	switch x := x.(type) {
+	case string:
+		cure = fmt.Sprintf("write %s = [%s]", keyText(key), quote(x))
+	case map[string]any:
+		cure = fmt.Sprintf("write %s = [{ … }]", keyText(key))
+		if at.up.up == nil {
+			cure = fmt.Sprintf("write [[%s]], with two brackets", keyText(key))
+		}
 	}
 	v.wrongType(key, "a list", cure)
 	return nil

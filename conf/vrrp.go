@@ -119,6 +119,7 @@ func (b *builder) addresses(i *vrrp.Instance, v view) {
 	for _, it := range v.list("addresses") {
 		a, ok := b.virtual(it, v, i.Interface)
 		if !ok {
+			b.unsure = true
 			continue
 		}
 		fam := vrrp.IPv6
@@ -134,6 +135,7 @@ func (b *builder) addresses(i *vrrp.Instance, v view) {
 		case fam != i.Config.Family:
 			b.add(finding{at: it.at, what: "is of another address family than the first of the instance",
 				cure: "make it a second instance, or move it to excluded, which may hold both"})
+			b.hold(i.Name, a.Prefix.Addr(), it.at, own)
 			continue
 		}
 		if b.hold(i.Name, a.Prefix.Addr(), it.at, own) {
@@ -142,6 +144,7 @@ func (b *builder) addresses(i *vrrp.Instance, v view) {
 		}
 	}
 	if x, _, ok := v.get("addresses"); !ok {
+		b.unsure = true
 		v.missing("addresses", `list the virtual addresses, as addresses = ["192.0.2.10/24"]`)
 	} else if a, ok := x.([]any); ok && len(a) == 0 {
 		v.bad("addresses", "is empty, and an advertisement carries at least one address", "")
@@ -154,9 +157,11 @@ func (b *builder) addresses(i *vrrp.Instance, v view) {
 		v.bad("addresses", fmt.Sprintf("has %d addresses, but an advertisement carries at most %d", n, limit), "move the others to excluded")
 	}
 	for _, it := range v.list("excluded") {
-		if a, ok := b.virtual(it, v, i.Interface); ok && b.hold(i.Name, a.Prefix.Addr(), it.at, own) {
+		a, ok := b.virtual(it, v, i.Interface)
+		if ok && b.hold(i.Name, a.Prefix.Addr(), it.at, own) {
 			i.Excluded = append(i.Excluded, a)
 		}
+		b.unsure = b.unsure || !ok
 	}
 }
 
@@ -256,6 +261,9 @@ func (b *builder) prefix(x any, at *path) (netip.Prefix, bool) {
 	if p.Bits() == 0 {
 		b.add(finding{at: at, what: "has the prefix length 0, which covers every address", cure: "write the length of the network, or none"})
 		return p, false
+	}
+	if p.Addr().Is4() && p.Bits() < 31 && p.Masked().Addr() == p.Addr() {
+		b.add(finding{at: at, warning: true, what: "is the address of the network itself", cure: "write the virtual address, as " + p.Addr().Next().String() + s[strings.IndexByte(s, '/'):]})
 	}
 	return p, b.usable(p.Addr(), at)
 }
@@ -405,6 +413,11 @@ func (b *builder) priorities(l layer) {
 		if !v.has("priority") {
 			f.part = atTable
 			f.what = "priority is missing: every node has 100, and the higher address decides"
+			for _, m := range b.nodes {
+				if b.instanceView(l, m).has("priority") {
+					f.what = fmt.Sprintf("priority is missing for node %s: it has 100, as node %s has", quote(n.name()), quote(b.nodes[first].name()))
+				}
+			}
 		}
 		b.add(f)
 	}

@@ -36,12 +36,12 @@ Checks each file for every node in it, without touching the machine.
 	for _, file := range files {
 		p := conf.Validate(file)
 		bad := len(p.Errors()) > 0 || *strict && len(p) > 0
-		if bad {
-			code = exitNo
+		if bad || len(p) > 0 && !*quiet {
+			fmt.Fprintln(stderr, p.Report())
 		}
 		switch {
-		case bad || len(p) > 0 && !*quiet:
-			fmt.Fprint(stderr, p.String())
+		case bad:
+			code = exitNo
 		case !*quiet:
 			fmt.Fprintf(stdout, "%s: valid\n", file)
 		}
