@@ -31,7 +31,8 @@ func TestFailoverSuppressesPreemption(t *testing.T) {
 func TestFailoverUntilRestart(t *testing.T) {
 	r := newRig(t, testConfig())
 	r.up("init -> backup (start)")
-	r.expect("", Event{Kind: EventRelease})
+	r.expect("", Event{Kind: EventRelease, For: time.Second})
+	r.expect("", Event{Kind: EventRelease}) // the last word counts
 	for d := time.Second; d < 200*time.Second; d += time.Second {
 		r.at(d)
 		r.expect("", adv(50, time.Second, addrA))
@@ -108,6 +109,9 @@ func TestOfferOfMastership(t *testing.T) {
 		for {
 			d, _ := r.m.Deadline()
 			if d >= at(again*time.Millisecond) {
+				if d != at(again*time.Millisecond) {
+					t.Errorf("offers again at %v, not after %v ms", d.Sub(start), int(again))
+				}
 				break
 			}
 			r.now = d
@@ -155,6 +159,39 @@ func TestAddressesFail(t *testing.T) {
 	r.expect("", failed)
 	r.expect("", Event{Kind: EventInterface})
 	r.up("fault -> backup (start)")
+}
+
+func TestPauseAfterAddressesFailed(t *testing.T) {
+	failed := func() *rig {
+		r := newRig(t, testConfig())
+		r.up("init -> backup (start)")
+		r.timer(3609375*time.Microsecond, "send 100; hold; backup -> master (master-lost)")
+		r.expect("send 0; drop; master -> fault (addresses)", Event{Kind: EventAddresses, Addresses: AddressesFailed})
+		return r
+	}
+	// Other news do not end it.
+	r := failed()
+	r.expect("", Event{Kind: EventPosture, Ready: true, Delta: 1})
+	r.timer(13609375*time.Microsecond, "fault -> backup (start)")
+	// After it the instance waits for what is missing, and not for a timer.
+	r = failed()
+	r.expect("", Event{Kind: EventInterface})
+	r.timer(13609375*time.Microsecond, "fault -> init (interface-down)")
+	if d, ok := r.m.Deadline(); ok {
+		t.Errorf("deadline %v without an interface", d.Sub(start))
+	}
+}
+
+func TestOwnerThatHandedOverWaits(t *testing.T) {
+	c := testConfig()
+	c.Priority = OwnerPriority
+	r := newRig(t, c)
+	r.up("send 255; hold; init -> master (owner, planned)")
+	r.expect("send 0; master -> releasing (failover, planned)", Event{Kind: EventRelease})
+	r.expect("drop; releasing -> init (interface-down)", Event{Kind: EventInterface})
+	r.up("init -> backup (start)")
+	r.expect("", adv(100, time.Second, addrA))
+	r.timer(3*time.Second+time.Second/256, "send 255; hold; backup -> master (master-lost)")
 }
 
 func TestAddressesCannotBeRenewed(t *testing.T) {
@@ -360,6 +397,17 @@ func TestResume(t *testing.T) {
 	r.expect("", resume)
 	r.at(1001 * time.Millisecond)
 	r.up("drop; init -> backup (start)")
+
+	// A start delay is for those who start.
+	c := testConfig()
+	c.StartDelay = time.Minute
+	r = &rig{t: t, m: NewMachine(c), now: start}
+	r.expect("", resume)
+	r.up("send 100; hold; init -> master (resume, planned)")
+
+	// It was for once.
+	r.expect("drop; master -> init (interface-down)", Event{Kind: EventInterface})
+	r.up("init -> backup (start)")
 
 	// The interface does not come: the addresses go in time.
 	r = &rig{t: t, m: NewMachine(testConfig()), now: start}
