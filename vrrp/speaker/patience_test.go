@@ -65,3 +65,50 @@ func TestStallIsNoFailureOfAddresses(t *testing.T) {
 		t.Error("a short delay prolonged the patience")
 	}
 }
+
+func TestAddressesThatCannotBeHeldAreAFault(t *testing.T) {
+	for name, report := range map[string]*Report{
+		"refused":    {Phase: Waiting, Err: errors.New("not permitted")},
+		"no renewal": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, testSpec(100))
+			r.master()
+			r.h.take()
+			limit := 4 * time.Second // two thirds of the lifetime
+			if report != nil {
+				r.in.held = false // as if it had never worked
+				report.Order = r.h.n
+				r.in.reported(*report)
+				limit = firstPatience
+			}
+			if d := r.in.failAt - now(); d > limit || d < limit-time.Second {
+				t.Errorf("patience %s, want %s", d, limit)
+			}
+			r.in.tick(r.in.failAt)
+			if s := r.in.machine.State(); s == vrrp.Master {
+				t.Fatal("still master")
+			} else if s == vrrp.Releasing { // the peer is given time
+				r.lapse()
+			}
+			r.state(vrrp.Fault)
+			if got := r.h.take(); got != "quiet, drop" {
+				t.Errorf("orders: %s", got)
+			}
+			if r.in.failAt != 0 {
+				t.Error("still impatient")
+			}
+		})
+	}
+}
+
+func TestRenewalsKeepPatience(t *testing.T) {
+	r := newRig(t, testSpec(100))
+	r.master()
+	before := r.in.failAt
+	r.in.failAt -= 3 * time.Second
+	r.in.reported(Report{Phase: Held, Order: r.h.n})
+	if r.in.failAt < before {
+		t.Error("a renewal did not renew the patience")
+	}
+}
