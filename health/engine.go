@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -80,11 +79,6 @@ const (
 const urgentTick = 1_000_000
 
 func openDriver(ctx context.Context, clk clock) (driver, error) {
-	// A runtime with one processor looks at the poller only when nothing else runs;
-	// with another one a thread sleeps there, and it is the kernel that decides.
-	if runtime.GOMAXPROCS(0) == 1 {
-		runtime.GOMAXPROCS(2)
-	}
 	return newEngine(ctx, clk, proberFor)
 }
 

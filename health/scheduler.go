@@ -43,7 +43,8 @@ type Scheduler struct {
 	driver driver // nil while not running
 }
 
-// NewScheduler makes a scheduler without checks. It starts nothing.
+// NewScheduler makes a scheduler without checks. It starts nothing. It runs best
+// with a GOMAXPROCS of two at least: with one the runtime wakes it late.
 func NewScheduler(o Options) *Scheduler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

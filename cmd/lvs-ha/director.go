@@ -58,10 +58,20 @@ func directorCommand(args []string, _, stderr io.Writer) int {
 	// The speaker did without huge pages and so did our start; what we start may
 	// have them.
 	_ = unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0)
-	// Started through /proc/self/exe it would be called "exe" in process lists.
 	debug.SetGCPercent(directorGarbage)
+	twoProcessors()
+	// Started through /proc/self/exe it would be called "exe" in process lists.
 	_ = os.WriteFile("/proc/self/comm", []byte("lvs-ha-director"), 0)
 	return runDirector(o, *again, conn, stderr)
+}
+
+// twoProcessors at least: the loop of the probes waits in the runtime's poller. A
+// runtime with one looks there only when nothing else runs; with another one a
+// thread sleeps there, and it is the kernel that decides who is next.
+func twoProcessors() {
+	if runtime.GOMAXPROCS(0) < 2 {
+		runtime.GOMAXPROCS(2)
+	}
 }
 
 func inheritedLink() (net.Conn, error) {
