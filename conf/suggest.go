@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Nearest of the known words to one that is not known, "" if none is near: for
+// "did you mean".
+func Nearest(word string, known []string) string { return nearest(word, known) }
+
 // nearest of the known words to one that is not known, "" if none is near.
 func nearest(word string, known []string) string {
 	word = strings.ToLower(word)

@@ -95,9 +95,9 @@ it back.
 `,
 	"pause": `lvs-ha pause [--for D] [--reason TEXT]
 
-Freezes the kernel's table, sync daemon, settings and nftables tables, while people repair
-something by hand. Checks and the election go on and are reported; nothing they
-say reaches the kernel.
+Freezes the kernel's table, sync daemon, settings and nftables tables, while
+people repair something by hand. Checks and the election go on and are
+reported; nothing they say reaches the kernel.
 
   lvs-ha pause --for 15m --reason "moving the table by hand"
   lvs-ha pause
@@ -121,6 +121,16 @@ or its time is over, also over restarts of the agent.
 Exit status: 0 done; 2 wrong usage; 3 no agent; 4 not permitted; 5 refused,
 because it would end a service or break min_healthy (--force does it all the
 same); 6 no end in time.
+
+`
+
+// pauseHelpTail is that of pause and resume, which have no target.
+const pauseHelpTail = `
+A pause holds on this director only, until it is ended or its time is over,
+also over restarts of the agent.
+
+Exit status: 0 done; 2 wrong usage; 3 no agent; 4 not permitted; 6 no answer
+in time.
 
 `
 
@@ -160,8 +170,12 @@ func adminArgs(name string, args []string, stderr io.Writer) (*adminOptions, int
 		f.Var(&o.wait, "wait", "wait until no active connection is left, or as long as `--wait=5m` says")
 	}
 	f.Usage = func() {
-		fmt.Fprint(stderr, adminHelp[name]+adminHelpTail)
-		f.PrintDefaults()
+		tail := adminHelpTail
+		if name == "pause" || name == "resume" {
+			tail = pauseHelpTail
+		}
+		fmt.Fprint(stderr, adminHelp[name]+tail)
+		printFlags(f)
 	}
 	words, err := interspersed(f, args)
 	if err != nil {
@@ -216,7 +230,7 @@ func interspersed(f *flag.FlagSet, args []string) ([]string, error) {
 	var words []string
 	for {
 		before := len(args)
-		if err := f.Parse(args); err != nil {
+		if err := parseFlags(f, args); err != nil {
 			return nil, err
 		}
 		rest := f.Args()

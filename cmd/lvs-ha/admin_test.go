@@ -156,7 +156,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 		}
 	}
 	for name := range adminHelp {
-		code, _, errs := run(name, "--help")
+		code, errs, _ := run(name, "--help")
 		if code != exitOK || !strings.Contains(errs, "lvs-ha "+name+" ") || !strings.Contains(errs, "Exit status") {
 			t.Errorf("%s --help: exit %d\n%s", name, code, errs)
 		}

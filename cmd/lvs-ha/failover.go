@@ -27,8 +27,15 @@ this one goes on forwarding until that one is there.
   lvs-ha failover edge
   lvs-ha failover --for 30m edge
 
+A backup is silent. A master that has not heard the other director since its
+start refuses, for nobody may be there: see "lvs-ha status" on the other one,
+then --force.
+
+Exit status: 0 releasing; 2 wrong usage; 3 no agent; 4 not permitted; 5 refused;
+6 no answer in time.
+
 `)
-		f.PrintDefaults()
+		printFlags(f)
 	}
 	words, err := interspersed(f, args)
 	if err != nil {

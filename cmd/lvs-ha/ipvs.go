@@ -104,7 +104,7 @@ func (m ipvsMachine) command(args []string, stdout, stderr io.Writer) int {
 	// Flags may stand before and behind the arguments.
 	var words []string
 	for rest := args[1:]; ; {
-		if err := f.Parse(rest); err != nil {
+		if err := parseFlags(f, rest); err != nil {
 			return usageCode(err)
 		}
 		if f.NArg() == 0 {

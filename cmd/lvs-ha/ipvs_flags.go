@@ -114,7 +114,7 @@ func (c *ipvsCall) flagSet(name string, sub ipvsSub) *flag.FlagSet {
 		}
 	}
 	f.Usage = func() {
-		fmt.Fprintf(c.stderr, "lvs-ha ipvs %s [options]\n\nShows or does: %s.\n\n", strings.TrimSpace(name+" "+sub.usage), sub.help)
+		fmt.Fprintf(c.stderr, "lvs-ha ipvs %s [options]\n\n%s%s.\n\n", strings.TrimSpace(name+" "+sub.usage), strings.ToUpper(sub.help[:1]), sub.help[1:])
 		for _, e := range sub.examples {
 			if !strings.Contains(e, "lvs-ha") {
 				e = "lvs-ha ipvs " + e
@@ -122,7 +122,7 @@ func (c *ipvsCall) flagSet(name string, sub ipvsSub) *flag.FlagSet {
 			fmt.Fprintf(c.stderr, "  %s\n", e)
 		}
 		fmt.Fprintln(c.stderr)
-		f.PrintDefaults()
+		printFlags(f)
 		fmt.Fprint(c.stderr, ipvsExit)
 	}
 	return f

@@ -288,7 +288,7 @@ func TestIPVSTrouble(t *testing.T) {
 		{"add", 2, `there is no "ipvs add"; "lvs-ha ipvs help" lists what there is`},
 		{"list tcp", 2, `ipvs list takes no argument "tcp"`},
 		{"list -o yaml", 2, "-o yaml: text or json is wanted"},
-		{"list --client 192.0.2.1", 2, "flag provided but not defined"},
+		{"list --client 192.0.2.1", 2, "there is no option --client"},
 		{"list --service web", 2, `"web" names no service: write it like "tcp 192.0.2.1:80", "192.0.2.1" or "fwmark 7" (a name is known only where an agent runs)`},
 		{"conns --client bob", 2, `--client "bob": an address, address:port or network in numbers is wanted`},
 		{"zero --service 192.0.2.77", 1, "the kernel has no service 192.0.2.77"},

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sort"
 	"strings"
+
+	"lvs-ha/conf"
 )
 
 // Set by the linker.
@@ -64,17 +66,53 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		usage(stdout, all)
-		return exitOK
+		if len(args) == 1 {
+			usage(stdout, all)
+			return exitOK
+		}
+		args = append(args[1:], "--help")
 	case "-version", "--version":
-		args[0] = "version"
+		args = append([]string{"version"}, args[1:]...)
 	}
 	c, ok := all[args[0]]
 	if !ok {
-		fmt.Fprintf(stderr, "lvs-ha: there is no command %q; \"lvs-ha help\" lists them\n", args[0])
+		fmt.Fprintf(stderr, "lvs-ha: there is no command %q; %s\n", args[0], instead(args[0], all))
 		return exitUsage
 	}
+	for _, a := range args[1:] {
+		if a == "-h" || a == "-help" || a == "--help" {
+			stderr = stdout // what was asked for is no error, and wants to go through a pager
+		}
+	}
 	return c.run(args[1:], stdout, stderr)
+}
+
+// elsewhere are words that people try, and what does it.
+var elsewhere = map[string]string{
+	"start": "systemctl start lvs-ha, or lvs-ha run", "stop": "systemctl stop lvs-ha", "restart": "systemctl restart lvs-ha",
+	"check": "lvs-ha validate", "test": "lvs-ha validate", "-t": "lvs-ha validate",
+	"show": "lvs-ha status", "services": "lvs-ha status", "servers": "lvs-ha status --all", "vrrp": "lvs-ha status", "explain": "lvs-ha status",
+	"list": "lvs-ha ipvs list", "-Ln": "lvs-ha ipvs list", "-L": "lvs-ha ipvs list", "conns": "lvs-ha ipvs conns",
+	"undrain": "lvs-ha ready", "enable": "lvs-ha ready", "disable": "lvs-ha drain",
+	"logs": "journalctl -u lvs-ha", "log": "journalctl -u lvs-ha", "events": "journalctl -u lvs-ha",
+	"import": "docs/keepalived.md, by hand",
+}
+
+// instead of a command that does not exist.
+func instead(word string, all map[string]command) string {
+	if e := elsewhere[word]; e != "" {
+		return "try: " + e
+	}
+	var names []string
+	for n, c := range all {
+		if c.help != "" {
+			names = append(names, n)
+		}
+	}
+	if near := conf.Nearest(word, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return `"lvs-ha help" lists them`
 }
 
 func usage(w io.Writer, all map[string]command) {
@@ -100,8 +138,12 @@ Commands ("lvs-ha COMMAND --help" tells more):
 
 func versionCommand(args []string, stdout, _ io.Writer) int {
 	for _, a := range args {
-		if a == "--short" || a == "-short" {
+		switch a {
+		case "--short", "-short":
 			fmt.Fprintln(stdout, version)
+			return exitOK
+		case "-h", "-help", "--help":
+			fmt.Fprint(stdout, "lvs-ha version [--short]\n\nPrints the version, the revision and what it was built with; --short: the version alone.\n")
 			return exitOK
 		}
 	}

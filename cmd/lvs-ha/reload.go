@@ -26,10 +26,13 @@ each error with its line, and nothing has changed.
   lvs-ha reload
   lvs-ha validate && lvs-ha reload
 
+Exit status: 0 reloaded; 1 refused; 2 wrong usage; 3 no agent; 4 not permitted;
+6 no answer in time.
+
 `)
-		f.PrintDefaults()
+		printFlags(f)
 	}
-	if err := f.Parse(args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return usageCode(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)

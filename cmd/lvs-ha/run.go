@@ -45,9 +45,9 @@ Runs the agent until SIGTERM. SIGHUP reads the configuration again.
   lvs-ha run --config ./lvs-ha.toml --node lb1
 
 `)
-		f.PrintDefaults()
+		printFlags(f)
 	}
-	if err := f.Parse(args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return usageCode(err)
 	}
 	if f.NArg() > 0 {

@@ -78,9 +78,9 @@ func statusCommand(args []string, stdout, stderr io.Writer) int {
 	f.Var(&o.watch, "watch", "show again each second, or as often as `--watch=2s` says")
 	f.Usage = func() {
 		fmt.Fprint(stderr, statusHelp)
-		f.PrintDefaults()
+		printFlags(f)
 	}
-	if err := f.Parse(args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return usageCode(err)
 	}
 	if f.NArg() > 0 {

@@ -23,9 +23,9 @@ Checks each file for every node in it, without touching the machine.
   lvs-ha validate --quiet lvs-ha.toml && lvs-ha reload
 
 `)
-		f.PrintDefaults()
+		printFlags(f)
 	}
-	if err := f.Parse(args); err != nil {
+	if err := parseFlags(f, args); err != nil {
 		return usageCode(err)
 	}
 	files := f.Args()
