@@ -136,11 +136,15 @@ func running(t *testing.T) *Monitor {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, m)
+	return m
+}
+
+func run(t *testing.T, m *Monitor) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = m.Run(ctx) }()
 	t.Cleanup(func() { stop(); <-done; m.Close() })
-	return m
 }
 
 // start runs a holder for the time of the test.

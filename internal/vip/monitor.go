@@ -2,6 +2,7 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -15,11 +16,15 @@ import (
 // events on a big machine does not make us list all the time.
 const relistPause = 10 * time.Millisecond
 
+// listAgain is the pause after a list that failed.
+const listAgain = 200 * time.Millisecond
+
 // Monitor watches links and addresses. Events only say that something changed;
 // what it is now is always read as a whole, so that lost events do no harm.
 type Monitor struct {
-	k   *netlinkKernel
-	log *slog.Logger
+	k    *netlinkKernel
+	list func() (view map[string]Interface, whole bool, err error)
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	view    map[string]Interface
@@ -40,8 +45,9 @@ func NewMonitor(log *slog.Logger) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{k: k, log: log, view: map[string]Interface{}, watches: map[*watch]struct{}{}}
-	return m, m.relist()
+	m := &Monitor{k: k, list: k.interfaces, log: log, view: map[string]Interface{}, watches: map[*watch]struct{}{}}
+	_, err = m.relist()
+	return m, err
 }
 
 // Close gives the sockets back.
@@ -112,14 +118,27 @@ func (m *Monitor) follow(ctx context.Context, healthy func()) error {
 	relistCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() {
+		said := ""
 		for {
-			if err := m.relist(); err != nil {
-				m.log.Warn("cannot list links and addresses", "event", "list_failed", "err", err)
+			pause := relistPause
+			whole, err := m.relist()
+			switch {
+			case err == nil:
+				said = ""
+			case said != err.Error():
+				said = err.Error()
+				m.log.Warn("cannot list links and addresses, trying again", "event", "list_failed", "err", err)
+			}
+			if err != nil {
+				pause = listAgain
 			}
 			select {
 			case <-relistCtx.Done():
 				return
-			case <-time.After(relistPause):
+			case <-time.After(pause):
+			}
+			if !whole { // the event that was missed does not come again
+				continue
 			}
 			select {
 			case <-relistCtx.Done():
@@ -175,20 +194,27 @@ func (m *Monitor) seen(data []byte) bool {
 	return false
 }
 
-// relist reads all and tells those whose interface changed.
-func (m *Monitor) relist() error {
+// relist reads all and tells those whose interface changed. It is to be called
+// again if the list was not whole.
+func (m *Monitor) relist() (whole bool, err error) {
 	m.mu.Lock()
 	m.stale, m.listing = false, true
 	m.mu.Unlock()
-	view, err := m.k.interfaces()
+	view, whole, err := m.list()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.listing = false
 	if err != nil {
 		m.stale = true
-		return err
+		return false, err
 	}
 	before := m.view
+	if !whole {
+		m.stale = true
+		for w := range m.watches {
+			complete(view, before, w.name, m.k.Lookup)
+		}
+	}
 	m.view = view
 	for w := range m.watches {
 		old, now := before[w.name], m.lookup(w.name)
@@ -199,7 +225,40 @@ func (m *Monitor) relist() error {
 			w.f(now)
 		}
 	}
-	return nil
+	return whole, nil
+}
+
+// complete adds to a disturbed list what it may lack of an interface that
+// somebody watches. A link is asked for by name; addresses that were there
+// before are taken to be there until a whole list lacks them: to let go of
+// something for a list like that would be worse.
+func complete(view, before map[string]Interface, name string, lookup func(string) (Interface, error)) {
+	old, was := before[name]
+	in, there := view[name]
+	if !there {
+		got, err := lookup(name)
+		switch {
+		case errors.Is(err, ErrAbsent):
+			return
+		case err != nil && !was:
+			return
+		case err != nil:
+			got = old
+		}
+		in = got
+	}
+	if was && old.Index == in.Index {
+		all := slices.Clone(old.Addresses)
+		for _, a := range in.Addresses {
+			if i := slices.IndexFunc(all, func(x InterfaceAddress) bool { return x.Prefix == a.Prefix }); i >= 0 {
+				all[i] = a
+			} else {
+				all = append(all, a)
+			}
+		}
+		in.Addresses = all
+	}
+	view[name] = in
 }
 
 // sameInterface ignores how much of a lifetime is left.

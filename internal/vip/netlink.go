@@ -58,24 +58,35 @@ func linkOf(a *netlink.LinkAttrs) Interface {
 }
 
 func (k *netlinkKernel) List(index int) ([]InterfaceAddress, error) {
-	all, err := k.listAll()
+	all, whole, err := k.listAll()
+	if err == nil && !whole {
+		err = errDisturbed
+	}
 	return all[index], err
 }
 
-// listAll reads the addresses of all links. A dump that was disturbed is
-// repeated; it is not worth more than a few attempts, since the disturbance
-// is an event that leads to the next list.
-func (k *netlinkKernel) listAll() (map[int][]InterfaceAddress, error) {
-	var addrs []netlink.Addr
-	var err error
-	for range 4 {
-		addrs, err = k.h.AddrList(nil, netlink.FAMILY_ALL)
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
+// errDisturbed: a dump goes on by position, so that it may lack something that
+// was there all the time when something before it went meanwhile.
+var errDisturbed = errors.New("addresses were added and removed all the time while they were listed")
+
+// attempts at a list that was disturbed.
+const attempts = 8
+
+// undisturbed repeats a dump that was disturbed, and tells whether it still was.
+func undisturbed[T any](dump func() (T, error)) (list T, whole bool, err error) {
+	for range attempts {
+		if list, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return list, err == nil, classify(err)
 		}
 	}
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, classify(err)
+	return list, false, nil
+}
+
+// listAll reads the addresses of all links.
+func (k *netlinkKernel) listAll() (list map[int][]InterfaceAddress, whole bool, err error) {
+	addrs, whole, err := undisturbed(func() ([]netlink.Addr, error) { return k.h.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, false, err
 	}
 	out := make(map[int][]InterfaceAddress)
 	for i := range addrs {
@@ -96,18 +107,19 @@ func (k *netlinkKernel) listAll() (map[int][]InterfaceAddress, error) {
 		}
 		out[a.LinkIndex] = append(out[a.LinkIndex], ia)
 	}
-	return out, nil
+	return out, whole, nil
 }
 
-// interfaces lists all links with their addresses.
-func (k *netlinkKernel) interfaces() (map[string]Interface, error) {
-	links, err := k.h.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, classify(err)
-	}
-	addrs, err := k.listAll()
+// interfaces lists all links with their addresses; whole is false where
+// something may be lacking.
+func (k *netlinkKernel) interfaces() (view map[string]Interface, whole bool, err error) {
+	links, whole1, err := undisturbed(k.h.LinkList)
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	addrs, whole2, err := k.listAll()
+	if err != nil {
+		return nil, false, err
 	}
 	out := make(map[string]Interface, len(links))
 	for _, l := range links {
@@ -115,7 +127,7 @@ func (k *netlinkKernel) interfaces() (map[string]Interface, error) {
 		in.Addresses = addrs[in.Index]
 		out[in.Name] = in
 	}
-	return out, nil
+	return out, whole1 && whole2, nil
 }
 
 func (k *netlinkKernel) Add(index int, a Address, lifetime time.Duration) error {
