@@ -182,6 +182,85 @@ func TestPauseAfterAddressesFailed(t *testing.T) {
 	}
 }
 
+func TestFailuresOfLongAgoDoNotCount(t *testing.T) {
+	r := newRig(t, testConfig())
+	r.up("init -> backup (start)")
+	r.timer(3609375*time.Microsecond, "send 100; hold; backup -> master (master-lost)")
+	failed := Event{Kind: EventAddresses, Addresses: AddressesFailed}
+	r.expect("send 0; drop; master -> fault (addresses)", failed)
+	r.timer(13609375*time.Microsecond, "fault -> backup (start)")
+	r.timer(13609375*time.Microsecond+3609375*time.Microsecond, "send 100; hold; backup -> master (master-lost)")
+	r.step(held)
+	r.now = r.now.Add(61 * time.Second)
+	again := r.now.Add(10 * time.Second)
+	r.expect("send 0; master -> releasing (addresses)", failed)
+	r.now, _ = r.m.Deadline()
+	r.expect("send 0; drop; releasing -> fault (addresses, planned)", Event{Kind: EventTimer})
+	if d, _ := r.m.Deadline(); d != again {
+		t.Errorf("pause %v", d.Sub(again)+10*time.Second)
+	}
+}
+
+func TestSecondMasterGivesUpDuringAnOffer(t *testing.T) {
+	r := master(t, testConfig())
+	r.at(4 * time.Second)
+	r.expect("send 0", Event{Kind: EventPosture})
+	r.expect("count priority-zero-received", adv(0, time.Second, addrA))
+	r.timer(5100*time.Millisecond, "send 1; announce round") // neighbours may believe it
+}
+
+func TestStopOfOneThatWouldHaveGoneOn(t *testing.T) {
+	r := &rig{t: t, m: NewMachine(testConfig()), now: start}
+	r.expect("", Event{Kind: EventResume})
+	r.expect("drop", stopIt)
+	if d, ok := r.m.Deadline(); ok || !r.m.Stopped() {
+		t.Errorf("deadline %v, stopped %t", d, r.m.Stopped())
+	}
+}
+
+func TestReconfigureToAndFromOwner(t *testing.T) {
+	plain, owner := testConfig(), testConfig()
+	owner.Priority = OwnerPriority
+	toOwner, toPlain := Event{Kind: EventReconfigure, Config: &owner}, Event{Kind: EventReconfigure, Config: &plain}
+	r := newRig(t, plain)
+	r.up("init -> backup (start)")
+	r.expect("send 255; hold; backup -> master (owner, planned)", toOwner)
+	// It has handed over: only its down timer gets shorter.
+	r = newRig(t, plain)
+	r.up("init -> backup (start)")
+	r.expect("", Event{Kind: EventRelease})
+	r.expect("", toOwner)
+	r.expect("", toPlain) // and not longer
+	r.timer(3*time.Second+time.Second/256, "send 100; hold; backup -> master (master-lost)")
+	// Nor does one take over that has been not ready.
+	r = &rig{t: t, m: NewMachine(owner), now: start}
+	r.up("drop; init -> backup (start)")
+	r.expect("", Event{Kind: EventRelease})
+	r.expect("", Event{Kind: EventPosture, Ready: true})
+}
+
+func TestReconfigureOfThePreemptDelay(t *testing.T) {
+	c, shorter := testConfig(), testConfig()
+	c.PreemptDelay, shorter.PreemptDelay = time.Minute, 4*time.Second
+	r := newRig(t, c)
+	r.up("init -> backup (start)")
+	r.at(time.Second)
+	r.expect("", adv(50, time.Second, addrA))
+	r.expect("", Event{Kind: EventReconfigure, Config: &shorter})
+	for d := 2; d <= 5; d++ {
+		r.at(time.Duration(d) * time.Second)
+		r.expect("", adv(50, time.Second, addrA))
+	}
+	r.timer(6*time.Second, "send 100; hold; backup -> master (preempt, planned)")
+}
+
+func TestReconfigureDuringAnOffer(t *testing.T) {
+	r := master(t, testConfig())
+	r.expect("send 0", Event{Kind: EventPosture})
+	c := testConfig()
+	r.expect("hold", Event{Kind: EventReconfigure, Config: &c}) // silent until somebody takes it
+}
+
 func TestOwnerThatHandedOverWaits(t *testing.T) {
 	c := testConfig()
 	c.Priority = OwnerPriority
@@ -192,6 +271,15 @@ func TestOwnerThatHandedOverWaits(t *testing.T) {
 	r.up("init -> backup (start)")
 	r.expect("", adv(100, time.Second, addrA))
 	r.timer(3*time.Second+time.Second/256, "send 255; hold; backup -> master (master-lost)")
+
+	// When that is over it does not wait for a preempt delay.
+	c.PreemptDelay = time.Minute
+	r = newRig(t, c)
+	r.expect("", Event{Kind: EventRelease, For: time.Second})
+	r.up("init -> backup (start)")
+	r.at(2 * time.Second)
+	r.expect("", adv(100, time.Second, addrA))
+	r.timer(3*time.Second+time.Second/256, "send 255; hold; backup -> master (preempt, planned)")
 }
 
 func TestAddressesCannotBeRenewed(t *testing.T) {

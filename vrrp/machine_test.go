@@ -211,6 +211,13 @@ func TestRFC9568_6_4_2_PriorityZero(t *testing.T) {
 	r.at(1500 * time.Millisecond)
 	r.expect("count priority-zero-received", adv(0, time.Second, addrC))
 	r.timer(1500*time.Millisecond+609375*time.Microsecond, "send 100; hold; backup -> master (priority-zero, planned)")
+
+	// Another priority meanwhile, another skew.
+	r = newRig(t, testConfig())
+	r.up("init -> backup (start)")
+	r.expect("count priority-zero-received", adv(0, time.Second, addrC))
+	r.expect("", Event{Kind: EventPosture, Ready: true, Delta: 100})
+	r.timer(218750*time.Microsecond, "send 200; hold; backup -> master (priority-zero, planned)")
 }
 
 func TestPriorityZeroNeverExtends(t *testing.T) {
@@ -291,6 +298,20 @@ func TestPreemptDelayEndsWithABetterMaster(t *testing.T) {
 	}
 }
 
+func TestPreemptDelayOfOneThatIsBetterNoMore(t *testing.T) {
+	c := testConfig()
+	c.PreemptDelay = 3200 * time.Millisecond
+	r := newRig(t, c)
+	r.up("init -> backup (start)")
+	for _, d := range []time.Duration{500, 1500, 2500, 3500} {
+		r.at(d * time.Millisecond)
+		r.expect("", adv(50, time.Second, addrA))
+	}
+	r.expect("", Event{Kind: EventPosture, Ready: true, Delta: -60})
+	r.timer(3700*time.Millisecond, "")
+	r.timer(3500*time.Millisecond+3609375*time.Microsecond, "send 40; hold; backup -> master (master-lost)")
+}
+
 func TestPreemptDelayWhenTheMasterDies(t *testing.T) {
 	c := testConfig()
 	c.PreemptDelay = 60 * time.Second
@@ -306,6 +327,7 @@ func TestOwnerAlwaysPreempts(t *testing.T) {
 	c.Priority, c.Preempt, c.PreemptDelay = OwnerPriority, false, time.Minute
 	r := newRig(t, c)
 	r.up("send 255; hold; init -> master (owner, planned)")
+	r.expect("count two-owners; count lower-priority; send 255", adv(255, time.Second, addrA))
 	r.expect("count two-owners; send 255; drop; master -> backup (tie-break, planned)", adv(255, time.Second, addrC))
 }
 
@@ -474,10 +496,11 @@ func TestRFC9568_6_4_3_ShutdownMakesBeforeBreak(t *testing.T) {
 		hears Event
 		want  string
 	}{
-		"a tie that we would win":  {adv(100, time.Second, addrA), "send 99"},
-		"a tie that we would lose": {adv(100, time.Second, addrC), "send 100"},
-		"a worse one":              {adv(50, time.Second, addrA), "send 49"},
-		"the worst":                {adv(1, time.Second, addrA), ""},
+		"a tie that we would win":    {adv(100, time.Second, addrA), "send 99"},
+		"a tie that we would lose":   {adv(100, time.Second, addrC), "send 100"},
+		"a worse one":                {adv(50, time.Second, addrA), "send 49"},
+		"a worse one from higher up": {adv(50, time.Second, addrC), "send 49"},
+		"the worst":                  {adv(1, time.Second, addrA), ""},
 	} {
 		t.Run("nobody, and "+name, func(t *testing.T) {
 			r := master(t, testConfig())
@@ -568,5 +591,10 @@ func TestSourceMoves(t *testing.T) {
 	if r.m.Source() != addrC {
 		t.Error("source not taken")
 	}
+	r.expect("", Event{Kind: EventInterface, Up: true, Source: addrC})
+	// Who offers or hands over is silent.
+	r.expect("send 0", Event{Kind: EventPosture})
+	r.expect("", Event{Kind: EventInterface, Up: true, Source: addrB})
+	r.expect("send 0; master -> releasing (stop, planned)", stopIt)
 	r.expect("", Event{Kind: EventInterface, Up: true, Source: addrC})
 }
