@@ -120,8 +120,24 @@ func addresses(v *control.VRRP) string {
 	return strings.Join(list, " ")
 }
 
-// heard tells of the last advertisement of somebody else.
+// heard tells of the last advertisement of somebody else, and of those that
+// were thrown away since the start: two directors that reject one another's are
+// both master.
 func heard(d *control.Document, v *control.VRRP) string {
+	var sum, most uint64
+	why := ""
+	for reason, n := range v.Dropped {
+		if sum += n; n > most || n == most && reason < why {
+			most, why = n, reason
+		}
+	}
+	if sum == 0 {
+		return accepted(d, v)
+	}
+	return fmt.Sprintf("%s, %d rejected (%s)", accepted(d, v), sum, why)
+}
+
+func accepted(d *control.Document, v *control.VRRP) string {
 	switch {
 	case v.LastHeard == nil:
 		return "nothing yet"

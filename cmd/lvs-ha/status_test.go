@@ -244,3 +244,20 @@ func TestLocale(t *testing.T) {
 		}
 	}
 }
+
+// What is heard and thrown away shows: two directors with different passwords
+// are both master, and nothing else would say why.
+func TestRejectedAdvertisementsShow(t *testing.T) {
+	now := time.Date(2026, 11, 20, 18, 2, 11, 0, time.UTC)
+	then := now.Add(-90 * time.Second)
+	d := &control.Document{Time: now}
+	for want, v := range map[string]control.VRRP{
+		"silent 1m 30s":                   {State: "master", LastHeard: &then, Dropped: map[string]uint64{"auth": 0}},
+		"nothing yet, 12 rejected (auth)": {State: "master", Dropped: map[string]uint64{"auth": 12, "ttl": 0}},
+		"silent 1m 30s, 6 rejected (ttl)": {State: "master", LastHeard: &then, Dropped: map[string]uint64{"auth": 1, "interval": 1, "ttl": 4}},
+	} {
+		if got := heard(d, &v); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
