@@ -72,7 +72,7 @@ var mutations = []struct {
 	{name: "break before make", file: "../machine_master.go", slow: true,
 		old: "return now.Add(min(m.longestSkew(now)+releaseSlack, releaseMost))", new: "return now"},
 	{name: "interval not adopted", file: "../machine_backup.go", slow: true,
-		old: "m.masterInterval = a.Interval", new: "_ = a.Interval"},
+		old: "m.masterInterval, m.adopted = a.Interval, true", new: "m.adopted = true"},
 	{name: "losing advertisement unanswered", file: "../machine_master.go", slow: true,
 		old: "		m.answer(now)\n		m.reannounce(now)\n", new: ""},
 	{name: "announcements before the addresses", file: "../machine_master.go", slow: true,
