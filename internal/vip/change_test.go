@@ -92,10 +92,10 @@ func TestNewHardwareAddressWhileQuiet(t *testing.T) {
 // Beyond the link that came back there may be other switches.
 func TestLinkThatCameBackIsAnnouncedOn(t *testing.T) {
 	pair(t, "vi0", "vi1")
-	h, _ := holding(t, running(t), Config{Interface: "vi0", Lifetime: time.Minute, Addresses: []Address{addr("192.0.2.81/32")},
+	m := running(t)
+	h, _ := holding(t, m, Config{Interface: "vi0", Lifetime: time.Minute, Addresses: []Address{addr("192.0.2.81/32")},
 		Announce: Plan{Count: 1}}, nil)
 	eventually(t, 2*time.Second, "announced", func() bool { return h.Counters().ARP == 1 })
-	m := running(t)
 	must(t, netlink.LinkSetDown(theLink(t, "vi1")))
 	eventually(t, 2*time.Second, "no carrier", func() bool { return !m.Interface("vi0").Up })
 	must(t, netlink.LinkSetUp(theLink(t, "vi1")))
@@ -243,12 +243,12 @@ func TestUnansweredLookupChangesNothing(t *testing.T) {
 		b.h.Hold()
 		synctest.Wait()
 		b.k.take()
-		b.k.silent = true
+		b.k.answer(false)
 		b.event()
 		if r := b.r.last(); r.Phase != Held || r.Err == nil || len(r.Missing) > 0 {
 			t.Errorf("report %+v", r)
 		}
-		b.k.silent = false
+		b.k.answer(true)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if r := b.r.last(); r.Phase != Held || r.Err != nil || len(r.Restored) > 0 {

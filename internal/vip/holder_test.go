@@ -136,6 +136,12 @@ func (k *fakeKernel) fail(err error) {
 	k.broken = err
 }
 
+func (k *fakeKernel) answer(yes bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.silent = !yes
+}
+
 func (k *fakeKernel) has(p string) bool {
 	list, _ := k.List(k.links["eth0"])
 	_, ok := find(list, netip.MustParsePrefix(p))

@@ -3,7 +3,6 @@ package vip
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -59,9 +58,7 @@ type worker struct {
 type watching struct {
 	latest atomic.Pointer[Interface]
 	cancel func()
-	// As of the last turn that looked.
-	up  bool
-	mac net.HardwareAddr
+	misled atomic.Bool // see misleads
 }
 
 func newWorker(h *Holder) *worker {
@@ -180,7 +177,9 @@ func (w *worker) reconfigure(c Config) {
 			x := &watching{}
 			w.watched[name] = x
 			x.cancel = w.h.watch(name, func(in Interface) {
-				x.latest.Store(&in)
+				if before := x.latest.Swap(&in); before != nil && misleads(before, &in) {
+					x.misled.Store(true)
+				}
 				w.h.change(func(x *wanted) { x.changed++ })
 			})
 		}

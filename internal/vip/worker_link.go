@@ -9,21 +9,17 @@ import (
 // What becomes of links while they are watched: other hardware addresses,
 // carriers that come back, other names, addresses of somebody else.
 
-// misled tells whether neighbours beyond a link of ours may know something that
-// is not so any more: it has another hardware address, or was away for a while.
+// misleads tells whether neighbours beyond a link may know something that is not
+// so any more: it was away for a while, or has another hardware address.
+func misleads(before, now *Interface) bool {
+	return now.Up && (!before.Up || !slices.Equal(before.HardwareAddr, now.HardwareAddr))
+}
+
+// misled tells, once, whether that was so of a link of ours.
 func (w *worker) misled() bool {
 	misled := false
 	for _, x := range w.watched {
-		in := x.latest.Load()
-		if in == nil {
-			continue
-		}
-		if in.Up && x.mac != nil {
-			misled = misled || !x.up || !slices.Equal(x.mac, in.HardwareAddr)
-		}
-		if x.up = in.Up; in.Up {
-			x.mac = in.HardwareAddr
-		}
+		misled = x.misled.Swap(false) || misled
 	}
 	return misled
 }
