@@ -74,6 +74,15 @@ func twoProcessors() {
 	}
 }
 
+// needless adds to the error of a kernel without IPVS that there is a way to do
+// without: many elect who has an address, and nothing else.
+func needless(err error) error {
+	if errors.Is(err, ipvsctl.ErrNoIPVS) {
+		return fmt.Errorf("%w; a configuration without [[service]] and [sync] needs none", err)
+	}
+	return err
+}
+
 func inheritedLink() (net.Conn, error) {
 	file := os.NewFile(supervise.ChildFD, "link")
 	defer file.Close()
@@ -138,7 +147,10 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	// nf_tables: no table waits for that.
 	holder := sync.OnceValue(func() *host.Holder { return host.NewHolder(log.Logger) })
 	hold := holdNew(holder)
-	openKernel := func() (ipvsctl.Kernel, error) { return ipvsctl.Open(hold) }
+	openKernel := func() (ipvsctl.Kernel, error) {
+		k, err := ipvsctl.Open(hold)
+		return k, needless(err)
+	}
 	byHand := &agentIPVS{open: openKernel, log: log.Logger}
 	keeper := host.NewKeeper(log.Logger)
 	stragglers := host.NewStragglerKeeper(log.Logger)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"lvs-ha/conf"
 	"lvs-ha/health"
+	"lvs-ha/ipvsctl"
 )
 
 // What no probe can ever do here is an error of the configuration, once for each check.
@@ -27,6 +29,19 @@ func TestPreflight(t *testing.T) {
 		t.Error(err)
 	}
 	if err := preflight(&conf.Config{Services: []conf.Service{{Servers: []conf.Server{server(good)}}}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who runs the election alone learns that it needs no IPVS.
+func TestNoIPVSNeeded(t *testing.T) {
+	if err := needless(ipvsctl.ErrNoIPVS); !errors.Is(err, ipvsctl.ErrNoIPVS) || !strings.HasSuffix(err.Error(), "; a configuration without [[service]] and [sync] needs none") {
+		t.Error(err)
+	}
+	if err := needless(ipvsctl.ErrPermission); err != ipvsctl.ErrPermission {
+		t.Error(err)
+	}
+	if err := needless(nil); err != nil {
 		t.Error(err)
 	}
 }
