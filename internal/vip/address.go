@@ -62,6 +62,8 @@ type kernel interface {
 
 // sender announces one address on a link and counts what went out.
 type sender interface {
+	// Prepare for announcements on a link that may come.
+	Prepare(in Interface)
 	Announce(in Interface, a netip.Addr, op Opcode) (frames int, err error)
 }
 

@@ -62,6 +62,11 @@ func (s *announcer) conn(in Interface) (*announceConn, error) {
 	return c, nil
 }
 
+// Prepare opens the socket for a link: what is open already delays no announcement.
+func (s *announcer) Prepare(in Interface) {
+	_, _ = s.conn(in) // Announce tries again, and tells
+}
+
 // Announce sends what op asks for and returns how many frames went out.
 func (s *announcer) Announce(in Interface, a netip.Addr, op Opcode) (int, error) {
 	c, err := s.conn(in)

@@ -153,6 +153,14 @@ type fakeSender struct {
 	mu   sync.Mutex
 	t0   time.Time
 	sent []string
+	// prepared are the links that Prepare was called for.
+	prepared []string
+}
+
+func (s *fakeSender) Prepare(in Interface) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.prepared = append(s.prepared, fmt.Sprintf("%s@%d", in.Name, in.Index))
 }
 
 func (s *fakeSender) Announce(in Interface, a netip.Addr, _ Opcode) (int, error) {

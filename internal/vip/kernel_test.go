@@ -30,13 +30,19 @@ func pair(t *testing.T, a, b string) {
 	if err := netlink.LinkAdd(v); err != nil {
 		t.Fatal(err)
 	}
+	index := theLink(t, a).Attrs().Index
 	t.Cleanup(func() {
-		if l, err := netlink.LinkByName(a); err == nil {
+		if l, err := netlink.LinkByIndex(index); err == nil { // it may have got another name
 			_ = netlink.LinkDel(l)
 		}
 	})
 	up(t, a)
 	up(t, b)
+	// The kernel tells of a carrier later (net/core/link_watch.c); who announces
+	// would do it again then.
+	for _, name := range []string{a, b} {
+		eventually(t, 2*time.Second, name+" is up", func() bool { return theLink(t, name).Attrs().OperState == netlink.OperUp })
+	}
 }
 
 func up(t *testing.T, name string) {

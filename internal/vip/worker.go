@@ -51,7 +51,8 @@ type worker struct {
 	sched    schedule
 	live     []key // addresses that the schedule numbers
 	claims   listeners
-	fullWish bool // rounds asked for wait for the first address
+	fullWish bool      // rounds asked for wait for the first address
+	listenAt time.Time // claims are listened for then, if not before; zero for now
 }
 
 // watching is an interface that addresses are on.
@@ -121,6 +122,9 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 	misled := looked && w.misled()
 	switch {
 	case want.hold:
+		if ordered {
+			w.listenAt = now.Add(listenWait)
+		}
 		if ordered || reconfigured || looked || !now.Before(w.wakeAt()) {
 			// A renewal by itself has no reason to doubt what is there: whoever
 			// removes an address causes an event.
@@ -129,13 +133,16 @@ func (w *worker) turn(want wanted, now time.Time) (next time.Time, ok bool) {
 			w.outcome(p, ordered || reconfigured)
 		}
 		w.announcements(p, asked && !p.announced || misled && w.sched.active, quick)
-		w.claims.follow(w.h, w.heard())
+		w.listen(now)
 	case ordered || reconfigured || (w.phase == Dropping && (looked || !now.Before(w.retryAt))):
 		w.sched.stop()
 		w.fullWish = false
 		w.drop(p)
 		w.outcome(p, ordered)
 		w.claims.follow(w.h, nil)
+	}
+	if reconfigured || looked {
+		w.prepare()
 	}
 	if reconfigured || looked || ordered || p.renewed {
 		w.findFragile()
@@ -433,6 +440,9 @@ func (w *worker) nextTurn() (time.Time, bool) {
 		return w.retryAt, w.phase == Dropping
 	}
 	t := w.wakeAt()
+	if !w.listenAt.IsZero() && w.listenAt.Before(t) {
+		t = w.listenAt
+	}
 	if s, ok := w.sched.next(); ok && s.Before(t) {
 		t = s
 	}

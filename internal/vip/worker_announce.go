@@ -1,6 +1,9 @@
 package vip
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // announcements adapts the schedule to what is present and sends what is due.
 func (w *worker) announcements(p *pass, full, quick bool) {
@@ -50,6 +53,28 @@ func (w *worker) announce(k key) {
 	if err != nil {
 		w.h.fails.Add(1)
 		w.h.log.Debug("announcement not sent", "event", "announce_failed", "address", k.prefix.Addr().String(), "interface", k.iface, "err", err)
+	}
+}
+
+// prepare for announcements, on all links that are known by now.
+func (w *worker) prepare() {
+	for _, x := range w.watched {
+		if in := x.latest.Load(); in != nil && in.Index != 0 {
+			w.h.snd.Prepare(*in)
+		}
+	}
+}
+
+// listenWait is how long the announcement of addresses that have come may take
+// before claims are listened for all the same. To begin with that costs as much
+// as an announcement, and clients wait for only one of the two.
+const listenWait = 50 * time.Millisecond
+
+// listen for claims, when neighbours have been told.
+func (w *worker) listen(now time.Time) {
+	if w.sched.active || w.listenAt.IsZero() || !now.Before(w.listenAt) {
+		w.listenAt = time.Time{}
+		w.claims.follow(w.h, w.heard())
 	}
 }
 
