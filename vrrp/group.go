@@ -118,9 +118,14 @@ func (m *Machine) tieWaits(now Time, interval time.Duration) bool {
 
 // groupReleaseBound is that of a master whose sibling left without a word, as
 // one that lost its link does: the next group waits for the sibling as for any
-// lost master before it takes over as one.
+// lost master before it takes over as one. After a reload that may be by the
+// interval of before: who would preempt does not take the new one from us.
 func (m *Machine) groupReleaseBound(now Time) Time {
-	return now.Add(min(3*m.cfg.GroupInterval+m.longestSkew(now)+releaseSlack, releaseMost))
+	slowest := m.cfg.GroupInterval
+	if now < m.formerUntil {
+		slowest = max(slowest, m.former)
+	}
+	return now.Add(min(3*slowest+m.longestSkew(now)+releaseSlack, releaseMost))
 }
 
 // Wants tells that a member of a sync group would be master now if it were alone.

@@ -379,6 +379,31 @@ func TestSiblingOfALostLinkHoldsOn(t *testing.T) {
 	}
 }
 
+// Who would preempt does not take a new interval from us (RFC 9568 section
+// 6.4.2), and misses the sibling by that of before.
+func TestSiblingOfALostLinkHoldsOnAfterAReload(t *testing.T) {
+	for _, tt := range []struct{ after, want time.Duration }{{time.Second, 4300 * time.Millisecond}, {5 * time.Second, 700 * time.Millisecond}} {
+		c, sibling := testConfig(), testConfig()
+		sibling.VRID++
+		faster, siblingToo := c, sibling
+		JoinGroup([]*Config{&c, &sibling})
+		faster.Interval, siblingToo.Interval = 100*time.Millisecond, 100*time.Millisecond
+		JoinGroup([]*Config{&faster, &siblingToo})
+		r := newRig(t, c)
+		r.up("init -> backup (start)")
+		r.now, _ = r.m.Deadline()
+		r.step(Event{Kind: EventTimer})
+		r.step(Event{Kind: EventGroup, Group: GroupLead})
+		r.step(held)
+		r.step(Event{Kind: EventReconfigure, Config: &faster})
+		r.now = r.now.Add(tt.after)
+		r.expect("send 0; master -> releasing (group, planned)", Event{Kind: EventGroup, Fault: true})
+		if d, _ := r.m.Deadline(); d.Sub(r.now) != tt.want {
+			t.Errorf("%v after the reload: holds the addresses for %v, want %v", tt.after, d.Sub(r.now), tt.want)
+		}
+	}
+}
+
 func TestDecideGroup(t *testing.T) {
 	for _, c := range []struct {
 		name string
