@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -121,10 +122,14 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	}
 	stop := make(chan struct{}, 1)
 	notify := newNotify(o, log)
+	claims := host.NewClaimants(log.Logger)
 	client := link.NewClient(conn, link.ClientOptions{
 		// It counts as taken when this returns: the command is in its queue then.
 		OnTransition: func(t link.Transition) {
-			if !t.Reassert {
+			switch {
+			case t.Claim != nil:
+				claims.Take(host.Claim(*t.Claim))
+			case !t.Reassert:
 				d.OnTransition(t)
 			}
 			if e, ok := notifyEvent(t); ok {
@@ -165,12 +170,13 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 			byHand.config.Store(c)
 			keeper.Set(hostWant(c))
 			hints.accept(c)
+			claims.Set(realServers(c))
 			files.keep(c, log)
 			// Reading a long file leaves several times its size behind.
 			time.AfterFunc(settled, debug.FreeOSMemory)
 		},
 		Removed: func(ops []ipvsctl.Op) { keeper.End(hostEnd(ops)) }, Repairs: keeper.Repairs,
-		Warnings:   func() []string { return append(keeper.Findings(), stragglers.Findings()...) },
+		Warnings:   func() []string { return slices.Concat(keeper.Findings(), stragglers.Findings(), claims.Findings()) },
 		Stragglers: func(c *conf.Config, list []director.Stragglers) { stragglers.Set(hostStragglers(c, list)) },
 		Paused:     keeper.Pause,
 		Speaker:    client, Checks: checks, StateDir: o.stateDir, Log: log.Logger, Logged: log.Counts,
@@ -199,6 +205,7 @@ func runDirector(o runOptions, again bool, conn net.Conn, stderr io.Writer) int 
 	g.Go(func() error { return web.run(gctx) })
 	g.Go(func() error { return keeper.Run(gctx) })
 	g.Go(func() error { return stragglers.Run(gctx) })
+	g.Go(func() error { return claims.Run(gctx) })
 	g.Go(func() error { return hints.run(gctx) })
 	g.Go(func() error { return notify.Run(gctx) })
 	g.Go(func() error { return d.Run(gctx) })

@@ -57,6 +57,20 @@ func hostRules(c *conf.Config) host.Rules {
 	return r
 }
 
+// realServers names the servers by their addresses.
+func realServers(c *conf.Config) map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	for i := range c.Services {
+		for j := range c.Services[i].Servers {
+			s := &c.Services[i].Servers[j]
+			if _, ok := out[s.Kernel.Key.Addr]; !ok {
+				out[s.Kernel.Key.Addr] = s.Name
+			}
+		}
+	}
+	return out
+}
+
 // hostStragglers adds the services to what the director says. Those with NAT are
 // left out: their answers come through the new director, which knows nothing of them.
 func hostStragglers(c *conf.Config, list []director.Stragglers) []host.Stragglers {

@@ -79,8 +79,8 @@ func notifyEvent(t link.Transition) (hooks.Event, bool) {
 		Seq: t.Seq, Instance: t.Instance, Kind: hooks.Transition, From: t.From.String(), Reason: t.Reason, Planned: t.Planned,
 		Priority: t.Priority, At: t.At,
 	}
-	if t.Master.IsValid() {
-		return e, false // no change
+	if !t.Changes() && !t.Reassert {
+		return e, false
 	}
 	if t.Reassert {
 		e.Kind = hooks.Reassert

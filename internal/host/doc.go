@@ -15,6 +15,8 @@
 //	Stragglers ──▶ StragglerKeeper ───────▶ nftables lvs_ha_stragglers, and a routing rule: packets
 //	                                        of connections that the other director knows
 //
+//	Claim ──▶ Claimants ──────────────────▶ neighbour tables: is it a real server that says so?
+//
 //	Watch ◀── rtnetlink: link, address family neighbour and route, resubscribed
 //
 // Deciding is pure ([PlanSysctls], the compiled table); the machine is a small

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"net"
 	"net/netip"
 	"time"
 
@@ -116,6 +117,19 @@ type Transition struct {
 	// Master: no change; as backup (From and To) this one was heard as master,
 	// and another or none before. Invalid in all else.
 	Master netip.Addr `json:",omitzero"`
+	// Claim: no change; as master (From and To) another station was heard to say
+	// that an address of ours is its own. Not each time that it says so.
+	Claim *Claim `json:",omitempty"`
+}
+
+// Changes tells whether this is a change of state, and no other news.
+func (t *Transition) Changes() bool { return !t.Reassert && !t.Master.IsValid() && t.Claim == nil }
+
+// Claim of an address of ours by another station.
+type Claim struct {
+	Address      netip.Addr
+	Interface    string
+	HardwareAddr net.HardwareAddr
 }
 
 // Status of the speaker.

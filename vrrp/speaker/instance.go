@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -406,6 +407,11 @@ func (in *instance) claimed(a netip.Addr, iface string, mac net.HardwareAddr) {
 		in.warned.claim = at
 		in.log.Warn("another station claims our address", "event", "foreign_claim",
 			"address", a.String(), "interface", iface, "mac", mac.String())
+		// Whether it is a real server the director can find out.
+		in.loop.out.put(link.Transition{
+			Instance: in.spec.Name, From: vrrp.Master, To: vrrp.Master, Reason: "claim-heard", At: time.Now(),
+			Priority: in.machine.Priority(), Claim: &link.Claim{Address: a, Interface: iface, HardwareAddr: slices.Clone(mac)},
+		})
 	}
 	in.step(in.now(), vrrp.Event{Kind: vrrp.EventClaim})
 }

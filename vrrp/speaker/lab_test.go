@@ -255,7 +255,7 @@ func (s *segment) speakerWith(journal string) *node {
 	n.client = link.NewClient(conn, link.ClientOptions{OnTransition: func(t link.Transition) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if !t.Master.IsValid() { // a change
+		if t.Changes() || t.Reassert {
 			n.heard = append(n.heard, t)
 		}
 	}})

@@ -1,9 +1,11 @@
 package speaker
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 
+	"lvs-ha/vrrp"
 	"lvs-ha/vrrp/link"
 )
 
@@ -53,4 +55,39 @@ func TestBackupTellsWhoIsMaster(t *testing.T) {
 	r.lapse()
 	r.in.receive(advert(210, third))
 	want("backup again: the director may be another process", third)
+}
+
+// TestClaimsAreTold: those heard as master, once in a while.
+func TestClaimsAreTold(t *testing.T) {
+	r := newRig(t, testSpec(100))
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	claims := func() (n int) {
+		r.l.out.flush(func(tr link.Transition) {
+			if c := tr.Claim; c != nil {
+				n++
+				if tr.Changes() || c.Address != vip4 || c.Interface != "eth1" || c.HardwareAddr.String() != mac.String() {
+					t.Errorf("%+v, %+v", tr, c)
+				}
+			}
+		})
+		return n
+	}
+	r.connect()
+	r.ready()
+	r.in.claimed(vip4, "eth1", mac)
+	if n := claims(); n != 0 {
+		t.Errorf("as backup: %d", n)
+	}
+	r.lapse()
+	r.state(vrrp.Master)
+	r.in.claimed(vip4, "eth1", mac)
+	r.in.claimed(vip4, "eth1", mac)
+	if n := claims(); n != 1 {
+		t.Errorf("as master: %d", n)
+	}
+	r.in.warned.claim -= logEvery
+	r.in.claimed(vip4, "eth1", mac)
+	if n := claims(); n != 1 {
+		t.Errorf("later: %d", n)
+	}
 }
