@@ -204,7 +204,10 @@ func (m *Machine) claim(now Time) {
 	switch m.state {
 	case Master:
 		if m.offerUntil != 0 {
-			return // whoever takes the offer advertises first
+			// Whoever takes the offer advertises. If that is not heard before the
+			// offer ends, neighbours were misled all the same.
+			m.reannounceAt = m.offerUntil
+			return
 		}
 		m.count(CountClaim)
 		if m.claimAt == 0 {

@@ -254,6 +254,17 @@ func TestReconfigureOfThePreemptDelay(t *testing.T) {
 	r.timer(6*time.Second, "send 100; hold; backup -> master (preempt, planned)")
 }
 
+// Somebody who took the offer announced the addresses, and was gone before an
+// advertisement of its was heard.
+func TestClaimDuringAnOffer(t *testing.T) {
+	r := master(t, testConfig())
+	r.at(4 * time.Second)
+	r.expect("send 0", Event{Kind: EventPosture, Ready: false})
+	r.at(4500 * time.Millisecond)
+	r.expect("", Event{Kind: EventClaim})
+	r.timer(5100*time.Millisecond, "send 1; announce round")
+}
+
 func TestReconfigureDuringAnOffer(t *testing.T) {
 	r := master(t, testConfig())
 	r.expect("send 0", Event{Kind: EventPosture})
