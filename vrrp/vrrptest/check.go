@@ -228,9 +228,11 @@ func (s *Segment) watchMasters() {
 
 // dualBound is how long two masters that hear each other may be two.
 func (n *Node) dualBound(o *Node) time.Duration {
-	bound := max(n.Config.Interval, o.Config.Interval) + 5*time.Millisecond
+	interval := max(n.Config.Interval, o.Config.Interval)
+	bound := interval + 5*time.Millisecond
 	if n.Config.GroupTie && n.m.Priority() == o.m.Priority() {
-		bound += max(n.Config.GroupInterval, o.Config.GroupInterval) + tieSlack
+		// It ends with the first advertisement after the wait.
+		bound += max(n.Config.GroupInterval, o.Config.GroupInterval) + tieSlack + interval
 	}
 	return bound
 }

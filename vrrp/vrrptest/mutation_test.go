@@ -46,7 +46,7 @@ var mutations = []struct {
 	{name: "next master does not hasten a release", file: "../machine_master.go", slow: true,
 		old: "		m.releaseAt = min(m.releaseUntil, now.Add(releaseAfterAdvert))\n", new: ""},
 	{name: "sibling of a lost link lets go before anybody leads", file: "../group.go", slow: true,
-		old: "min(3*m.cfg.GroupInterval+m.longestSkew(now)+releaseSlack", new: "min(m.longestSkew(now)+releaseSlack"},
+		old: "min(3*slowest+m.longestSkew(now)+releaseSlack", new: "min(m.longestSkew(now)+releaseSlack"},
 	{name: "says no last word to a tie that it would win", file: "../machine_backup.go", slow: true,
 		old: "	return master - 1\n", new: "	return 0\n"},
 	{name: "last word wins", file: "../machine_backup.go", slow: true,
