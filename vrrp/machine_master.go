@@ -234,8 +234,11 @@ func (m *Machine) claim(now Time) {
 // nobody can know beforehand that one exists.
 func (m *Machine) offer(now Time) {
 	m.send(0, m.cfg.Interval)
-	m.advertAt, m.claimAt, m.offeredAt = 0, 0, now
 	m.offerUntil = now.Add(m.longestSkew(now) + offerSlack)
+	if m.claimAt != 0 || m.reannounceAt != 0 {
+		m.reannounceAt = m.offerUntil // what was due would be said beside whoever takes it
+	}
+	m.advertAt, m.claimAt, m.offeredAt = 0, 0, now
 }
 
 // withdrawOffer: the director is back.

@@ -218,6 +218,16 @@ func TestStopOfOneThatWouldHaveGoneOn(t *testing.T) {
 	}
 }
 
+// What a second master is owed an answer for waits until nobody took the offer.
+func TestClaimBeforeAnOffer(t *testing.T) {
+	r := master(t, testConfig())
+	r.at(4 * time.Second)
+	r.expect("count foreign-claim", Event{Kind: EventClaim})
+	r.at(4500 * time.Millisecond)
+	r.expect("send 0", Event{Kind: EventPosture, Ready: false})
+	r.timer(5600*time.Millisecond, "send 1; announce round")
+}
+
 func TestReconfigureToAndFromOwner(t *testing.T) {
 	plain, owner := testConfig(), testConfig()
 	owner.Priority = OwnerPriority
