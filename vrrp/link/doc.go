@@ -15,5 +15,6 @@
 // sent waits in a queue of bounded size or in a cell that holds the latest
 // value. The speaker's loop never touches the connection; it hands transitions
 // to Server.Transition, which numbers and keeps them until a director has
-// confirmed them, so that none is lost while no director runs.
+// confirmed them, so that none is lost while no director runs. The same way goes
+// news of an instance that changes nothing: who is master, who claims an address.
 package link
