@@ -34,7 +34,9 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		// Nobody takes an offer within its own skew. This may be the last word
 		// of somebody who has just yielded to us and is backup: to let go for
 		// it would leave the addresses with nobody until its skew is over. A
-		// second master is heard again, and yields or takes it then.
+		// second master is heard again, and yields or takes it then. Either way
+		// there were two.
+		m.reannounceAt = m.offerUntil
 	case p != 0 && m.offerUntil != 0:
 		// Whoever took our offer.
 		m.offerUntil, m.advertAt = 0, 0

@@ -218,6 +218,16 @@ func TestStopOfOneThatWouldHaveGoneOn(t *testing.T) {
 	}
 }
 
+// A last word is not taken for an answer; but neighbours may believe who said it.
+func TestLastWordDuringAnOffer(t *testing.T) {
+	r := master(t, testConfig())
+	r.at(4 * time.Second)
+	r.expect("send 0", Event{Kind: EventPosture})
+	r.at(4100 * time.Millisecond)
+	r.expect("", adv(50, time.Second, addrA))
+	r.timer(5100*time.Millisecond, "send 1; announce round")
+}
+
 // What a second master is owed an answer for waits until nobody took the offer.
 func TestClaimBeforeAnOffer(t *testing.T) {
 	r := master(t, testConfig())

@@ -265,7 +265,10 @@ func (s *Segment) promise(p promise, at vrrp.Time) {
 
 // promiseSuccessor: a backup that heard n as its master takes over within its skew.
 func (s *Segment) promiseSuccessor(n *Node) {
-	if s.loss > 0 || s.delay > 0 || n.m.Reason() == vrrp.CauseOffer {
+	// Who has an offer taken had sent its priority 0 before; a group goes with the
+	// one of its members whose offer that was.
+	offered := func(x *Node) bool { return x.state() == vrrp.Releasing && x.m.Reason() == vrrp.CauseOffer }
+	if s.loss > 0 || s.delay > 0 || offered(n) || n.Config.Grouped && slices.ContainsFunc(n.host.group, offered) {
 		return
 	}
 	soonest := time.Duration(-1)
