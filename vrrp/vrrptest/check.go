@@ -337,7 +337,7 @@ func (s *Segment) recheck(p *promise) {
 	n := s.nodes[p.node]
 	switch p.kind {
 	case promiseSuccessor:
-		if !s.clean(p.made) {
+		if !s.clean(p.made) || n.master() { // somebody did, and n has preempted since
 			return
 		}
 		for _, b := range n.peers {
