@@ -36,7 +36,7 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		// it would leave the addresses with nobody until its skew is over. A
 		// second master is heard again, and yields or takes it then. Either way
 		// there were two.
-		m.reannounceAt = m.offerUntil
+		m.reannounce(now)
 	case p != 0 && m.offerUntil != 0:
 		// Whoever took our offer.
 		m.offerUntil, m.advertAt = 0, 0
@@ -45,7 +45,7 @@ func (m *Machine) masterHears(now Time, a *Advertisement, from netip.Addr) {
 		m.transition(Releasing, CauseOffer, true)
 		m.successor(now, a, from)
 	case p == 0 && m.offerUntil != 0:
-		m.reannounceAt = m.offerUntil // if nobody takes it
+		m.reannounce(now)
 	case p == 0:
 		// There were two, and one of them gives up before it has heard us.
 		m.answerZero(now)
@@ -125,7 +125,13 @@ func (m *Machine) answerZero(now Time) {
 
 // reannounce starts a round of announcements for neighbours that a second
 // master may have misled. Rounds have a spacing; the last cause always gets one.
+// During an offer it would be said beside whoever takes it: it waits until
+// nobody has.
 func (m *Machine) reannounce(now Time) {
+	if m.offerUntil != 0 {
+		m.reannounceAt = m.offerUntil
+		return
+	}
 	if m.reannounced != 0 && now.Sub(m.reannounced) < reannounceSpacing {
 		m.reannounceAt = m.reannounced.Add(reannounceSpacing)
 		return
@@ -208,7 +214,7 @@ func (m *Machine) claim(now Time) {
 		if m.offerUntil != 0 {
 			// Whoever takes the offer advertises. If that is not heard before the
 			// offer ends, neighbours were misled all the same.
-			m.reannounceAt = m.offerUntil
+			m.reannounce(now)
 			return
 		}
 		m.count(CountClaim)
@@ -238,7 +244,7 @@ func (m *Machine) offer(now Time) {
 	m.send(0, m.cfg.Interval)
 	m.offerUntil = now.Add(m.longestSkew(now) + offerSlack)
 	if m.claimAt != 0 || m.reannounceAt != 0 {
-		m.reannounceAt = m.offerUntil // what was due would be said beside whoever takes it
+		m.reannounce(now)
 	}
 	m.advertAt, m.claimAt, m.offeredAt = 0, 0, now
 }
