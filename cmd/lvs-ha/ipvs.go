@@ -101,16 +101,9 @@ func (m ipvsMachine) command(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	c := &ipvsCall{ipvsMachine: m, ctx: ctx, stdout: stdout, stderr: stderr}
 	f := c.flagSet(name, sub)
-	// Flags may stand before and behind the arguments.
-	var words []string
-	for rest := args[1:]; ; {
-		if err := parseFlags(f, rest); err != nil {
-			return usageCode(err)
-		}
-		if f.NArg() == 0 {
-			break
-		}
-		words, rest = append(words, f.Arg(0)), f.Args()[1:]
+	words, err := interspersed(f, args[1:])
+	if err != nil {
+		return usageCode(err)
 	}
 	switch {
 	case len(words) > sub.most:
