@@ -266,12 +266,7 @@ func TestAnnouncesAgainAfterATieInAGroup(t *testing.T) {
 	first, c := testConfig(), testConfig()
 	c.VRID++
 	JoinGroup([]*Config{&first, &c})
-	r := newRig(t, c)
-	r.up("init -> backup (start)")
-	r.now, _ = r.m.Deadline()
-	r.step(Event{Kind: EventTimer})
-	r.step(Event{Kind: EventGroup, Group: GroupLead})
-	r.step(held)
+	r := leader(t, c)
 	r.expect("", adv(100, time.Second, addrC))
 	r.now = r.now.Add(time.Second)
 	r.step(Event{Kind: EventTimer})
@@ -319,6 +314,18 @@ func TestGroupHandsOverWithTheSlowest(t *testing.T) {
 	}
 }
 
+// leader is the master of a group that holds its addresses.
+func leader(t *testing.T, c Config) *rig {
+	t.Helper()
+	r := newRig(t, c)
+	r.up("init -> backup (start)")
+	r.now, _ = r.m.Deadline()
+	r.step(Event{Kind: EventTimer})
+	r.step(Event{Kind: EventGroup, Group: GroupLead})
+	r.step(held)
+	return r
+}
+
 // A reload that makes the slowest of a group faster: the next master may not
 // know it yet, also where the own interval did not get shorter.
 func TestGroupHandsOverWithTheFormerSlowest(t *testing.T) {
@@ -327,12 +334,7 @@ func TestGroupHandsOverWithTheFormerSlowest(t *testing.T) {
 	JoinGroup([]*Config{&c, &slow})
 	releases := func(after, want time.Duration, reloads ...time.Duration) {
 		t.Helper()
-		r := newRig(t, c)
-		r.up("init -> backup (start)")
-		r.now, _ = r.m.Deadline()
-		r.step(Event{Kind: EventTimer})
-		r.step(Event{Kind: EventGroup, Group: GroupLead})
-		r.step(held)
+		r := leader(t, c)
 		for _, interval := range reloads {
 			c, slow := c, slow
 			c.Interval, slow.Interval = 100*time.Millisecond, interval
@@ -363,12 +365,7 @@ func TestSiblingOfALostLinkHoldsOn(t *testing.T) {
 		first.Interval = tt.interval
 		c.Interval = min(tt.interval, time.Second)
 		JoinGroup([]*Config{&first, &c})
-		r := newRig(t, c)
-		r.up("init -> backup (start)")
-		r.now, _ = r.m.Deadline()
-		r.step(Event{Kind: EventTimer})
-		r.step(Event{Kind: EventGroup, Group: GroupLead})
-		r.step(held)
+		r := leader(t, c)
 		r.expect("send 0; master -> releasing (group, planned)", Event{Kind: EventGroup, Fault: true})
 		if d, _ := r.m.Deadline(); d.Sub(r.now) != tt.want {
 			t.Errorf("%v: holds the addresses for %v, want %v", tt.interval, d.Sub(r.now), tt.want)
@@ -389,12 +386,7 @@ func TestSiblingOfALostLinkHoldsOnAfterAReload(t *testing.T) {
 		JoinGroup([]*Config{&c, &sibling})
 		faster.Interval, siblingToo.Interval = 100*time.Millisecond, 100*time.Millisecond
 		JoinGroup([]*Config{&faster, &siblingToo})
-		r := newRig(t, c)
-		r.up("init -> backup (start)")
-		r.now, _ = r.m.Deadline()
-		r.step(Event{Kind: EventTimer})
-		r.step(Event{Kind: EventGroup, Group: GroupLead})
-		r.step(held)
+		r := leader(t, c)
 		r.step(Event{Kind: EventReconfigure, Config: &faster})
 		r.now = r.now.Add(tt.after)
 		r.expect("send 0; master -> releasing (group, planned)", Event{Kind: EventGroup, Fault: true})
